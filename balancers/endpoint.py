@@ -1,0 +1,80 @@
+"""The live record of one instance, as a balancer sees it.
+
+An *instance* is what the registry reports; an *endpoint* is what we call. An endpoint outlives
+every registry and configuration change, so that its active count, its latency estimate and its
+failures are never forgotten by accident.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+
+class EndpointState(enum.StrEnum):
+    """Why an endpoint may or may not be picked. READY, WARMING and SUSPECT take traffic."""
+
+    READY = "ready"
+    WARMING = "warming"
+    EJECTED = "ejected"
+    UNHEALTHY = "unhealthy"
+    CRITICAL = "critical"
+    MAINTENANCE = "maintenance"
+    DRAINING = "draining"
+    SUSPECT = "suspect"
+    GONE = "gone"
+
+
+class Outcome(enum.Enum):
+    """How one attempt on one endpoint ended, and who is to blame."""
+
+    OK = "ok"
+    FAILED_LOCAL = "failed_local"
+    """No answer was had: connect error, reset, timeout."""
+    FAILED_REMOTE = "failed_remote"
+    """The endpoint answered badly: 5xx, or a message that is not HTTP."""
+    ABANDONED = "abandoned"
+    """The client left: blames nobody, teaches nothing."""
+
+
+class Endpoint:
+    """One instance with the numbers a balancer decides by.
+
+    ``active`` is raised and lowered by whoever sends the requests, exactly once each per attempt;
+    ``latency_s``/``latency_at_s`` are written only by ``Balancer.observe`` (0.0 = no sample yet);
+    ``weight``, ``state``, ``reason`` and ``since_s`` only by ``EndpointSet``.
+    """
+
+    __slots__ = (
+        "active",
+        "id",
+        "key",
+        "latency_at_s",
+        "latency_s",
+        "oldest_at_s",
+        "reason",
+        "since_s",
+        "state",
+        "weight",
+    )
+
+    def __init__(self, key: Hashable, id: str, weight: float = 1.0) -> None:  # noqa: A002 the registry's own word
+        # for life
+        self.key = key
+        self.id = id
+        # as the registry says
+        self.weight = weight
+        self.state = EndpointState.READY
+        self.reason: str | None = None
+        self.since_s = 0.0
+        # as traffic says
+        self.active = 0
+        self.latency_s = 0.0
+        self.latency_at_s = 0.0
+        self.oldest_at_s = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.id} {self.state.value} active={self.active} weight={self.weight:g} latency={self.latency_s * 1000:.1f}ms>"

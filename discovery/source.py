@@ -1,0 +1,42 @@
+"""Something that can be watched for snapshots: the one protocol between a registry and its users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from discovery.instance import Catalog, Snapshot, SourceStatus
+
+SnapshotListener = Callable[[Snapshot], None]
+"""Called on the event loop's thread, synchronously, with every change of instances or of ``state``."""
+
+CatalogListener = Callable[[Catalog], None]
+"""Called like a `SnapshotListener`, whenever names or tags of registered services change."""
+
+
+class Source(Protocol):
+    """Where instances come from.
+
+    A listener gets complete snapshots, never deltas and never errors: what was known stays known,
+    marked stale. It is called at once if something is known already. Requests never wait for a source.
+    """
+
+    provider: str
+
+    async def start(self) -> None:
+        """Begin to watch; returns at once, whether or not the registry answers."""
+
+    def watch(self, service: str, listener: SnapshotListener) -> None:
+        """Follow one service. Watching a service twice replaces its listener."""
+
+    def unwatch(self, service: str) -> None:
+        """Stop following; unknown names are ignored."""
+
+    def watch_catalog(self, listener: CatalogListener) -> None:
+        """Follow the names of all services."""
+
+    def status(self) -> SourceStatus:
+        """State, age of the oldest confirmation and last error over all watches."""
+
+    async def aclose(self) -> None:
+        """End all watches and close all sockets, at once; may be called twice."""

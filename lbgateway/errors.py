@@ -1,0 +1,145 @@
+"""Every way in which the gateway itself says no: one tree, one slug each.
+
+The slug serves the problem's ``type``, the metric label and the log alike. The control plane raises
+these; the data plane returns them. An exception that is not in this tree is a bug, and a bug is 500.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import ClassVar
+
+
+class Origin(enum.Enum):
+    """Whose fault it is."""
+
+    CLIENT = "client"
+    GATEWAY = "gateway"
+    UPSTREAM = "upstream"
+
+
+class GatewayError(Exception):
+    """A ready-made answer of the gateway.
+
+    `detail` is for the client and tells nothing about addresses inside; `cause` is for logs and
+    operators. `headers` are complete extra header lines, each ending in CRLF.
+    """
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+    origin: ClassVar[Origin] = Origin.GATEWAY
+    proxy_status: ClassVar[str] = "proxy_internal_error"
+    """The error type of RFC 9209, section 2.3."""
+    retry_safe: ClassVar[bool] = False
+    """True if the upstream cannot have seen any of the request."""
+
+    def __init__(self, detail: str = "", *, cause: str = "", headers: bytes = b"", close: bool = False) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.cause = cause
+        self.headers = headers
+        self.close = close
+        """The client's connection cannot be used any further."""
+
+
+class BadRequest(GatewayError):
+    status, slug, title = 400, "bad_request", "Malformed or ambiguous request"
+    origin, proxy_status = Origin.CLIENT, "http_request_error"
+
+
+class Unauthenticated(GatewayError):
+    status, slug, title = 401, "unauthenticated", "Authentication required"
+    origin, proxy_status = Origin.CLIENT, "http_request_denied"
+
+
+class Forbidden(GatewayError):
+    status, slug, title = 403, "forbidden", "Not allowed"
+    origin, proxy_status = Origin.CLIENT, "http_request_denied"
+
+
+class NoRoute(GatewayError):
+    status, slug, title = 404, "no_route", "Nothing is served here"
+    origin, proxy_status = Origin.CLIENT, "destination_not_found"
+
+
+class MethodNotAllowed(GatewayError):
+    status, slug, title = 405, "method_not_allowed", "Method not allowed"
+    origin, proxy_status = Origin.CLIENT, "http_request_denied"
+
+
+class RequestTimeout(GatewayError):
+    status, slug, title = 408, "request_timeout", "The request took too long to arrive"
+    origin, proxy_status = Origin.CLIENT, "http_request_error"
+
+
+class PayloadTooLarge(GatewayError):
+    status, slug, title = 413, "payload_too_large", "The request body is too large"
+    origin, proxy_status = Origin.CLIENT, "http_request_error"
+
+
+class UriTooLong(GatewayError):
+    status, slug, title = 414, "uri_too_long", "The request line is too long"
+    origin, proxy_status = Origin.CLIENT, "http_request_error"
+
+
+class HeadersTooLarge(GatewayError):
+    status, slug, title = 431, "headers_too_large", "The request header section is too large"
+    origin, proxy_status = Origin.CLIENT, "http_request_error"
+
+
+class RateLimited(GatewayError):
+    status, slug, title = 429, "rate_limited", "Too many requests"
+    origin, proxy_status = Origin.CLIENT, "http_request_denied"
+
+
+class ClientGone(GatewayError):
+    """For the log and the metrics only: nobody is left to read an answer."""
+
+    status, slug, title = 499, "client_gone", "The client closed the connection"
+    origin, proxy_status = Origin.CLIENT, "http_request_error"
+
+
+class ConnectFailed(GatewayError):
+    status, slug, title = 502, "connect_failed", "The service could not be reached"
+    origin, proxy_status, retry_safe = Origin.UPSTREAM, "connection_refused", True
+
+
+class UpstreamClosed(GatewayError):
+    status, slug, title = 502, "upstream_closed", "The service closed the connection without an answer"
+    origin, proxy_status = Origin.UPSTREAM, "connection_terminated"
+
+
+class UpstreamMalformed(GatewayError):
+    status, slug, title = 502, "upstream_malformed", "The service's answer was not valid HTTP"
+    origin, proxy_status = Origin.UPSTREAM, "http_protocol_error"
+
+
+class NoEndpoint(GatewayError):
+    status, slug, title = 503, "no_endpoint", "No instance of the service is available"
+    origin, proxy_status = Origin.UPSTREAM, "destination_unavailable"
+
+
+class BreakerOpen(GatewayError):
+    status, slug, title = 503, "breaker_open", "The service is failing and gets a pause"
+    origin, proxy_status = Origin.UPSTREAM, "destination_unavailable"
+
+
+class Overloaded(GatewayError):
+    status, slug, title = 503, "overloaded", "Too much to do"
+    proxy_status = "connection_limit_reached"
+
+
+class Draining(GatewayError):
+    status, slug, title = 503, "draining", "The gateway is going down"
+    proxy_status = "destination_unavailable"
+
+
+class ConnectTimeout(GatewayError):
+    status, slug, title = 504, "connect_timeout", "The service did not accept a connection in time"
+    origin, proxy_status, retry_safe = Origin.UPSTREAM, "connection_timeout", True
+
+
+class ResponseTimeout(GatewayError):
+    status, slug, title = 504, "response_timeout", "The service did not answer in time"
+    origin, proxy_status = Origin.UPSTREAM, "http_response_timeout"
