@@ -5,7 +5,15 @@ The composition root implements `GatewayPort`; the FastAPI application knows not
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lbgateway.telemetry.exposition import MetricsView
+
+InstanceOrder = tuple[str, str]
+"""What instances are sorted by: id, then node."""
 
 
 class DiscoveryView(TypedDict):
@@ -47,7 +55,9 @@ class InstanceView(TypedDict):
     last_error: str | None
 
 
-class ServiceView(TypedDict):
+class ServiceHead(TypedDict):
+    """One service without its instances, of which there may be 20,000."""
+
     name: str
     balancer: str
     discovery_state: str | None
@@ -56,6 +66,9 @@ class ServiceView(TypedDict):
     breaker: dict[str, Any]
     requests_per_second: float
     retry_budget: dict[str, Any]
+
+
+class ServiceView(ServiceHead):
     instances: list[InstanceView]
 
 
@@ -91,7 +104,21 @@ class GatewayPort(Protocol):
     def service_names(self) -> list[str]:
         """All services that have an upstream, sorted."""
 
-    def service(self, name: str) -> ServiceView | None: ...
+    def service(self, name: str) -> ServiceHead | None:
+        """The service without its instances; None if it has no upstream."""
+
+    def state_counts(self, name: str) -> Mapping[str, int]:
+        """How many endpoints are in each state (`EndpointState` values); empty for an unknown service.
+
+        Asked for every service with every health check, so it must not build views.
+        """
+
+    def instances(self, name: str, *, state: str | None = None, after: InstanceOrder | None = None) -> Iterator[InstanceView]:
+        """The instances sorted by `InstanceOrder`, built one by one as they are asked for.
+
+        Only those in `state`, and only those that come after `after`. The iterator works on a copy
+        of the endpoints: others run between two of its steps, and may add or remove some.
+        """
 
     def explain(self, name: str) -> dict[str, Any] | None:
         """`ServiceView` plus, per instance, ``pickable``, ``why`` and ``cost``."""
@@ -104,8 +131,8 @@ class GatewayPort(Protocol):
     def config(self) -> dict[str, Any]:
         """The effective configuration, secrets masked."""
 
-    def metrics_text(self) -> bytes:
-        """Prometheus text."""
+    def metrics(self) -> MetricsView:
+        """The numbers behind ``/metrics``."""
 
     def required_services(self) -> list[str]:
         """``health.required``."""

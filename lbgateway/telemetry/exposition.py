@@ -1,0 +1,253 @@
+"""Plain numbers to Prometheus text, at scrape time.
+
+Text comes in slices: 20,000 endpoints make 120,000 lines, close to a second of work, and the event
+loop that calls this also forwards requests. Between two slices it may do so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+from prometheus_client import generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from balancers.endpoint import EndpointState
+from lbgateway.telemetry.metrics import BOUNDS_S, EndpointSeries, Histogram, Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from prometheus_client import Metric
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+SLICE_ENDPOINTS = 250
+"""Endpoints per slice: 2 to 4 ms of work."""
+
+INSTANCE_STATES = tuple(state.value for state in EndpointState if state is not EndpointState.GONE)
+"""All of them are shown, zeros too: an alert on ``ready == 0`` needs the series to exist."""
+
+DISCOVERY_STATES = ("fresh", "stale", "snapshot", "expired")
+
+_LE = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointNumbers:
+    """One endpoint now. ``unique_id`` (such as ``node:id``) is the label where two nodes own the same ``id``."""
+
+    id: str
+    unique_id: str
+    active: int
+    idle_connections: int
+    active_connections: int
+    series: EndpointSeries
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceNumbers:
+    """One service now. ``states`` maps `EndpointState` values to counts; a missing state is 0."""
+
+    name: str
+    endpoints: Sequence[EndpointNumbers]
+    states: Mapping[str, int]
+    duration: Histogram
+    """From sending an attempt to its response head."""
+    discovery_state: str | None
+    discovery_age_s: float | None
+
+
+class MetricsView(Protocol):
+    """Where the numbers come from. Neither read may wait."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+    def services(self) -> Sequence[ServiceNumbers]:
+        """A copy: services come and go between two slices."""
+
+
+def render(view: MetricsView) -> bytes:
+    """The whole text at once, for small gateways and tests."""
+    return b"".join(slices(view))
+
+
+def slices(view: MetricsView) -> Iterator[bytes]:
+    """The text in pieces of a few milliseconds each; their concatenation is the scrape's answer."""
+    previous = ""
+    for family in families(view):
+        text = generate_latest(_One(family))
+        if family.name == previous:
+            _help, _type, text = text.split(b"\n", 2)
+        previous = family.name
+        yield text
+
+
+class _One(Collector):
+    """A registry of one family; a family may also be one part of a bigger one."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._family,)
+
+
+def families(view: MetricsView) -> Iterator[Metric]:
+    """All metrics of the gateway. A family with a series per endpoint comes in parts, one after the other."""
+    services = view.services()
+    yield from _process(view)
+    yield from _routes(view.metrics)
+    yield from _services(view.metrics, services)
+    labelled = [_labelled(service) for service in services]
+    for name, text, kind, labels, samples_of in _ENDPOINT_FAMILIES:
+        yield from _by_endpoint(kind(name, text, labels=labels), labelled, samples_of)
+
+
+def _process(view: MetricsView) -> Iterator[Metric]:
+    metrics = view.metrics
+    build = GaugeMetricFamily("lbgateway_build_info", "Always 1; the version is the label.", labels=["version"])
+    build.add_metric([view.version], 1)
+    yield build
+    yield GaugeMetricFamily("lbgateway_requests_active", "Exchanges that have begun and not ended.", value=metrics.requests_active)
+    yield GaugeMetricFamily("lbgateway_loop_lag_seconds", "How late the event loop's last timer ran.", value=metrics.loop_lag_s)
+    yield CounterMetricFamily("lbgateway_connections_accepted", "Client connections accepted.", value=metrics.connections_accepted)
+    yield _counts("lbgateway_errors", "Answers made by the gateway itself, by slug.", "reason", metrics.errors)
+    yield _counts("lbgateway_auth_failures", "Requests refused for their credentials.", "reason", metrics.auth_failures)
+    yield _counts("lbgateway_discovery_errors", "Failed reads of the registry.", "kind", metrics.discovery_errors)
+
+
+def _counts(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family
+
+
+def _routes(metrics: Metrics) -> Iterator[Metric]:
+    requests = CounterMetricFamily("lbgateway_requests", "Finished exchanges.", labels=["route", "service", "method", "status"])
+    duration = HistogramMetricFamily(
+        "lbgateway_request_duration_seconds", "From the request's head to the end of the exchange.", labels=["route", "service"]
+    )
+    for series in metrics.routes.values():
+        labels = [series.route, series.service]
+        for (method, status), count in sorted(series.requests.items()):
+            requests.add_metric([*labels, method, str(status)], count)
+        _add_histogram(duration, labels, series.duration)
+    yield requests
+    yield duration
+
+
+def _add_histogram(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:
+    cumulative, buckets = 0, []
+    for bound, count in zip(_LE, histogram.counts, strict=True):
+        cumulative += count
+        buckets.append((bound, float(cumulative)))
+    family.add_metric(labels, buckets, histogram.sum_s)
+
+
+def _services(metrics: Metrics, services: Sequence[ServiceNumbers]) -> Iterator[Metric]:
+    retries = CounterMetricFamily("lbgateway_retries", "Attempts after the first of an exchange.", labels=["service", "reason"])
+    for labels, count in sorted(metrics.retries.items()):
+        retries.add_metric(labels, count)
+    yield retries
+    duration = HistogramMetricFamily(
+        "lbgateway_upstream_duration_seconds", "From sending an attempt to its response head.", labels=["service"]
+    )
+    instances = GaugeMetricFamily("lbgateway_instances", "Instances by what the gateway thinks of them.", labels=["service", "state"])
+    state = GaugeMetricFamily("lbgateway_discovery_state", "1 for what the last snapshot is worth.", labels=["service", "state"])
+    age = GaugeMetricFamily("lbgateway_discovery_age_seconds", "Since the last good answer of the registry.", labels=["service"])
+    for service in services:
+        _add_histogram(duration, [service.name], service.duration)
+        for name in INSTANCE_STATES:
+            instances.add_metric([service.name, name], service.states.get(name, 0))
+        for name in DISCOVERY_STATES:
+            state.add_metric([service.name, name], name == service.discovery_state)
+        if service.discovery_age_s is not None:
+            age.add_metric([service.name], service.discovery_age_s)
+    yield from (duration, instances, state, age)
+    yield _counts("lbgateway_discovery_updates", "Snapshots that changed something.", "service", metrics.discovery_updates)
+
+
+Labelled = tuple[str, str, EndpointNumbers]
+
+
+def _labelled(service: ServiceNumbers) -> list[Labelled]:
+    """Each endpoint with its labels. Two series with the same labels would make Prometheus refuse the whole scrape."""
+    seen: dict[str, int] = {}
+    for endpoint in service.endpoints:
+        seen[endpoint.id] = seen.get(endpoint.id, 0) + 1
+    return [(service.name, e.id if seen[e.id] == 1 else e.unique_id, e) for e in service.endpoints]
+
+
+def _by_endpoint(
+    family: CounterMetricFamily | GaugeMetricFamily,
+    services: Iterable[list[Labelled]],
+    samples_of: Callable[[EndpointNumbers], Iterable[tuple[tuple[str, ...], float]]],
+) -> Iterator[Metric]:
+    """The family in parts of `SLICE_ENDPOINTS` endpoints; at least one part, for its HELP and TYPE."""
+    endpoints = (labelled for service in services for labelled in service)
+    part = list(islice(endpoints, SLICE_ENDPOINTS))
+    while True:
+        for service, label, numbers in part:
+            for more, value in samples_of(numbers):
+                family.add_metric([service, label, *more], value)
+        yield family
+        part = list(islice(endpoints, SLICE_ENDPOINTS))
+        if not part:
+            return
+        family.samples = []
+
+
+def _outcomes(endpoint: EndpointNumbers) -> Iterable[tuple[tuple[str, ...], float]]:
+    return [((outcome,), count) for outcome, count in sorted(endpoint.series.outcomes.items())]
+
+
+def _seconds(endpoint: EndpointNumbers) -> Iterable[tuple[tuple[str, ...], float]]:
+    return (((), endpoint.series.seconds_sum),)
+
+
+def _active(endpoint: EndpointNumbers) -> Iterable[tuple[tuple[str, ...], float]]:
+    return (((), endpoint.active),)
+
+
+def _connections(endpoint: EndpointNumbers) -> Iterable[tuple[tuple[str, ...], float]]:
+    return ((("idle",), endpoint.idle_connections), (("active",), endpoint.active_connections))
+
+
+_ENDPOINT_FAMILIES = (
+    (
+        "lbgateway_upstream_requests",
+        "Attempts by how they ended.",
+        CounterMetricFamily,
+        ["service", "endpoint", "outcome"],
+        _outcomes,
+    ),
+    (
+        "lbgateway_upstream_seconds",
+        "Time spent in attempts, each to its response head or its failure.",
+        CounterMetricFamily,
+        ["service", "endpoint"],
+        _seconds,
+    ),
+    (
+        "lbgateway_upstream_active",
+        "Attempts under way.",
+        GaugeMetricFamily,
+        ["service", "endpoint"],
+        _active,
+    ),
+    (
+        "lbgateway_upstream_connections",
+        "Open connections.",
+        GaugeMetricFamily,
+        ["service", "endpoint", "state"],
+        _connections,
+    ),
+)
