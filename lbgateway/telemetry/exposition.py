@@ -6,6 +6,7 @@ loop that calls this also forwards requests. Between two slices it may do so.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
@@ -105,9 +106,9 @@ def families(view: MetricsView) -> Iterator[Metric]:
     yield from _process(view)
     yield from _routes(view.metrics)
     yield from _services(view.metrics, services)
-    labelled = [_labelled(service) for service in services]
+    known = [(service, _ambiguous(service.endpoints)) for service in services]
     for name, text, kind, labels, samples_of in _ENDPOINT_FAMILIES:
-        yield from _by_endpoint(kind(name, text, labels=labels), labelled, samples_of)
+        yield from _by_endpoint(kind(name, text, labels=labels), _labelled(known), samples_of)
 
 
 def _process(view: MetricsView) -> Iterator[Metric]:
@@ -175,24 +176,26 @@ def _services(metrics: Metrics, services: Sequence[ServiceNumbers]) -> Iterator[
     yield _counts("lbgateway_discovery_updates", "Snapshots that changed something.", "service", metrics.discovery_updates)
 
 
-Labelled = tuple[str, str, EndpointNumbers]
+def _ambiguous(endpoints: Sequence[EndpointNumbers]) -> frozenset[str]:
+    """The ids that name more than one endpoint. Prometheus refuses a whole scrape for two series with the same labels."""
+    ids = [endpoint.id for endpoint in endpoints]
+    if len(set(ids)) == len(ids):
+        return frozenset()
+    return frozenset(each for each, count in Counter(ids).items() if count > 1)
 
 
-def _labelled(service: ServiceNumbers) -> list[Labelled]:
-    """Each endpoint with its labels. Two series with the same labels would make Prometheus refuse the whole scrape."""
-    seen: dict[str, int] = {}
-    for endpoint in service.endpoints:
-        seen[endpoint.id] = seen.get(endpoint.id, 0) + 1
-    return [(service.name, e.id if seen[e.id] == 1 else e.unique_id, e) for e in service.endpoints]
+def _labelled(services: Iterable[tuple[ServiceNumbers, frozenset[str]]]) -> Iterator[tuple[str, str, EndpointNumbers]]:
+    for service, ambiguous in services:
+        for endpoint in service.endpoints:
+            yield service.name, endpoint.unique_id if endpoint.id in ambiguous else endpoint.id, endpoint
 
 
 def _by_endpoint(
     family: CounterMetricFamily | GaugeMetricFamily,
-    services: Iterable[list[Labelled]],
+    endpoints: Iterator[tuple[str, str, EndpointNumbers]],
     samples_of: Callable[[EndpointNumbers], Iterable[tuple[tuple[str, ...], float]]],
 ) -> Iterator[Metric]:
     """The family in parts of `SLICE_ENDPOINTS` endpoints; at least one part, for its HELP and TYPE."""
-    endpoints = (labelled for service in services for labelled in service)
     part = list(islice(endpoints, SLICE_ENDPOINTS))
     while True:
         for service, label, numbers in part:
