@@ -1,0 +1,134 @@
+"""The gateway as its operators run it: a process of its own with a configuration file."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from tests.support.launch import RunningProcess, free_ports, log_tail, wait_until
+
+READY_WITHIN_S = 20.0
+ROOT = Path(__file__).parents[2]
+
+
+class GatewayProcess:
+    """``lbgateway run`` on a free port of 127.0.0.1, ready for requests on entry of the ``with``.
+
+    `config` is the file's content; host, port and ``admin.allow_loopback`` are filled in where it does not say.
+    The port stays the same over restarts. What the process wrote is in the message of every failure to start.
+    """
+
+    def __init__(self, config: dict[str, Any], *, arguments: tuple[str, ...] = (), environment: dict[str, str] | None = None) -> None:
+        (self.port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.arguments = arguments
+        self.environment = environment or {}
+        self.folder = Path(tempfile.mkdtemp(prefix="lbgateway-gateway-"))
+        self.file = self.folder / "gateway.yaml"
+        self.write(config)
+        self._running: RunningProcess | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self, *, wait: bool = True) -> Self:
+        """Start, and wait until ``/health/live`` answers."""
+        environment = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **self.environment}
+        command = [sys.executable, "-m", "lbgateway", "run", "--config", str(self.file), *self.arguments]
+        self._running = RunningProcess(command, environment, self.folder / "log")
+        if wait:
+            try:
+                wait_until(self._live, READY_WITHIN_S, lambda: f"the gateway is not live after {READY_WITHIN_S:g} s:\n{self.log()}")
+            except BaseException:
+                self.kill()
+                raise
+        return self
+
+    def write(self, config: dict[str, Any]) -> None:
+        """Write the configuration file; a running gateway reads it at `reload`."""
+        server = {"host": "127.0.0.1", "port": self.port, **config.get("server", {})}
+        admin = {"allow_loopback": True, **config.get("admin", {})}
+        self.file.write_text(yaml.safe_dump({**config, "server": server, "admin": admin}, sort_keys=False))
+
+    def reload(self, config: dict[str, Any] | None = None) -> None:
+        """SIGHUP, after writing `config` if there is one. Returns at once."""
+        if config is not None:
+            self.write(config)
+        self.signal(signal.SIGHUP)
+
+    def stop(self, seconds: float = 15) -> int:
+        """SIGTERM, wait until it has drained, and return its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait(seconds)
+
+    def wait(self, seconds: float = 15) -> int:
+        """Wait until it ends by itself, and return its exit code."""
+        assert self._running is not None
+        return self._running.process.wait(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._running is not None:
+            self._running.kill()
+            self._running = None
+
+    def close(self) -> None:
+        """End it and remove its folder."""
+        if self._running is not None:
+            self._running.terminate(seconds=5)
+            self._running = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._running is not None
+        self._running.process.send_signal(number)
+
+    @property
+    def pid(self) -> int:
+        assert self._running is not None
+        return self._running.pid
+
+    def alive(self) -> bool:
+        return self._running is not None and self._running.alive()
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the process, without children."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def log(self) -> str:
+        """The end of what it wrote to stdout and stderr."""
+        return log_tail(self.folder)
+
+    def get(self, path: str, headers: dict[str, str] | None = None, *, seconds: float = 5) -> tuple[int, bytes]:
+        """One GET on a connection of its own: status and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
+        try:
+            connection.request("GET", path, headers=headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def json(self, path: str, headers: dict[str, str] | None = None) -> Any:
+        """The JSON of one GET, whatever its status."""
+        return json.loads(self.get(path, headers)[1])
+
+    def _live(self) -> bool:
+        if self._running is not None and not self._running.alive():
+            raise RuntimeError(f"the gateway ended at once:\n{self.log()}")
+        try:
+            return self.get("/health/live", seconds=2)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False

@@ -1,0 +1,160 @@
+"""Where the tests' real Consul and real Redis come from.
+
+In this order: an address in the environment; a binary on PATH; Docker, through testcontainers, if an
+engine answers; otherwise the distribution's package, unpacked into ``.cache`` of the project. If none
+works, one sentence says so and the run fails: an integration test is never skipped.
+
+``python -m tests.support.real_servers`` finds both and says what it found.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.distribution import FetchError, release_in_use, require_tools, same_mirror, sources_in_use, unpack_package
+
+CACHE = Path(__file__).parents[2] / ".cache"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Somebody else's running server: may be used, not be stopped."""
+
+    value: str
+
+    def __str__(self) -> str:
+        return f"the running one at {self.value}"
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A program of this machine, with the environment that it needs."""
+
+    path: str
+    environment: dict[str, str] = field(default_factory=dict, hash=False)
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True)
+class Image:
+    """A container image that the Docker engine here has, or could fetch."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"the container image {self.name}"
+
+
+@dataclass(frozen=True)
+class Server:
+    """One kind of server, and where it may come from."""
+
+    name: str
+    variable: str
+    program: str
+    image: str
+    package: Callable[[], Binary]
+
+
+def own_server(server: Server) -> Binary | Image:
+    """What a test can start, kill and restart as it likes.
+
+    Raises:
+        FetchError: nothing works; the message is one clear sentence.
+
+    """
+    on_path = shutil.which(server.program)
+    if on_path:
+        return Binary(on_path)
+    if _image_usable(server.image):
+        return Image(server.image)
+    try:
+        return server.package()
+    except FetchError as error:
+        raise FetchError(
+            f"No real {server.name} for the tests: set {server.variable} to a running one, put `{server.program}` on PATH or start Docker; "
+            f"installing it from the distribution failed because {error}."
+        ) from error
+
+
+def any_server(server: Server) -> Address | Binary | Image:
+    """What a test can talk to; an address in the environment comes first."""
+    address = os.environ.get(server.variable)
+    return Address(address) if address else own_server(server)
+
+
+def _image_usable(image: str) -> bool:
+    """Whether an engine answers and has the image, or can get it."""
+    docker = shutil.which("docker")
+    if docker is None or not _succeeds(docker, "version", seconds=10):
+        return False
+    return _succeeds(docker, "image", "inspect", image, seconds=10) or _succeeds(docker, "pull", "--quiet", image, seconds=180)
+
+
+def _succeeds(*command: str, seconds: float) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=seconds, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _consul_package() -> Binary:
+    """Consul left Debian after bullseye; its static binary runs on any later release."""
+    binary = CACHE / "consul/usr/bin/consul"
+    if not binary.exists():
+        _make_ready()
+        unpack_package("consul", same_mirror("bullseye"), CACHE, with_dependencies=False)
+    return _checked(binary, {})
+
+
+def _redis_package() -> Binary:
+    tree = CACHE / "redis-server"
+    if not tree.exists():
+        _make_ready()
+        unpack_package("redis-server", sources_in_use(release_in_use()), CACHE, with_dependencies=True)
+    libraries = sorted({str(path.parent) for path in tree.rglob("*.so*")})
+    return _checked(tree / "usr/bin/redis-server", {"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {})
+
+
+def _make_ready() -> None:
+    require_tools()
+    CACHE.mkdir(exist_ok=True)
+
+
+def _checked(path: Path, environment: dict[str, str]) -> Binary:
+    if not path.exists():
+        raise FetchError(f"the package unpacked into {path.relative_to(CACHE).parts[0]} holds no {path.name}")
+    return Binary(str(path), environment)
+
+
+CONSUL = Server("Consul", "LBGATEWAY_TEST_CONSUL", "consul", "hashicorp/consul:1.20", functools.cache(_consul_package))
+REDIS = Server("Redis", "LBGATEWAY_TEST_REDIS", "redis-server", "redis:7", functools.cache(_redis_package))
+
+
+def main() -> int:
+    """Find both, say what was found, and prove that a binary runs."""
+    for server in (CONSUL, REDIS):
+        try:
+            found = own_server(server)
+        except FetchError as error:
+            if not os.environ.get(server.variable):
+                print(error, file=sys.stderr)
+                return 1
+        else:
+            if isinstance(found, Binary):
+                subprocess.run([found.path, "--version"], env={**os.environ, **found.environment}, stdout=subprocess.DEVNULL, check=True)
+        print(f"{server.name} for the tests: {any_server(server)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
