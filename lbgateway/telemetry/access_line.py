@@ -66,7 +66,7 @@ def _safe_parameter(parameter: bytes) -> bytes:
 def json_line(record: AccessRecord, wall_offset_s: float) -> bytes:
     """A JSON object; fields that do not apply are null. `wall_offset_s` turns monotonic into epoch seconds.
 
-    Put together by hand: 5 us instead of the 9 us of a dict through the encoder, for every exchange there is.
+    Put together by hand: 6 us instead of the 9 us of a dict through the encoder, for every exchange there is.
     """
     (
         ended_at_s, request_id, client, method, host, target, route, service, endpoint,

@@ -1,7 +1,7 @@
 """One line per exchange: a tuple in a bounded queue on the request path, text on a thread of its own.
 
-A line costs 5 us to render, a fifth of a whole exchange; an append costs 0.1 us. The thread shares the
-interpreter with the event loop, so it works in batches of about a quarter of a millisecond and naps
+A line costs 6 us to render, a fifth of a whole exchange; an append costs 0.1 us. The thread shares the
+interpreter with the event loop, so it works in batches of about a third of a millisecond and naps
 between them: while it renders, no request waits longer than that.
 """
 
