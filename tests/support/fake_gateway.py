@@ -1,0 +1,127 @@
+"""A `GatewayPort` of a test's own: what it was given, it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lbgateway.controlplane.port import DiscoveryView, InstanceOrder, InstanceView, RouteView, ServiceHead
+from lbgateway.telemetry.exposition import ServiceNumbers
+from lbgateway.telemetry.metrics import Metrics
+
+
+def instance(id: str, *, node: str = "n1", state: str = "ready", **changes: Any) -> InstanceView:  # noqa: A002 the registry's word
+    view: dict[str, Any] = {
+        "id": id, "node": node, "address": "10.0.0.7", "port": 9001, "scheme": "http", "weight": 1, "tags": [], "meta": {}, "zone": None,
+        "state": state, "reason": None, "since": "2026-01-01T00:00:00Z", "consul_status": "passing",
+        "active_requests": 0, "requests_total": 10, "failures_total": 0, "latency_ewma_ms": 1.9, "latency_ms": {"p50": 1.5, "p99": 4.0},
+        "connections": {"idle": 1, "active": 0}, "ejections_total": 0, "ejected_until": None, "last_error": None,
+    }  # fmt: skip
+    return InstanceView(**(view | changes))
+
+
+def head(name: str) -> ServiceHead:
+    return ServiceHead(
+        name=name,
+        balancer="ewma",
+        discovery_state="fresh",
+        discovery_index=182,
+        panic=False,
+        breaker={"state": "closed", "failure_ratio": 0.0},
+        requests_per_second=12.0,
+        retry_budget={"available": 10, "spent_total": 3},
+    )
+
+
+def route(prefix: str, service: str, **changes: Any) -> RouteView:
+    view: dict[str, Any] = {
+        "host": None, "prefix": prefix, "methods": None, "headers": {}, "service": service, "strip_prefix": False,
+        "add_prefix": None, "redirect": None, "auth": "none", "source": "file", "error": None,
+    }  # fmt: skip
+    return RouteView(**(view | changes))
+
+
+class Numbers:
+    """A `MetricsView` without services."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.metrics = Metrics()
+
+    def services(self) -> list[ServiceNumbers]:
+        return []
+
+
+class FakeGateway:
+    """Services by name with their instances; or only `counts`, where no instance is looked at."""
+
+    version = "1.2.3"
+
+    def __init__(
+        self,
+        services: Mapping[str, list[InstanceView]] | None = None,
+        *,
+        counts: Mapping[str, Mapping[str, int]] | None = None,
+        required: list[str] | None = None,
+        unexposed: list[str] | None = None,
+    ) -> None:
+        self.known = dict(services or {})
+        self.counts = dict(counts or {})
+        self.required = required or []
+        self.hidden = unexposed or []
+        self.is_draining = False
+        self.discovery_view = DiscoveryView(provider="consul", state="fresh", age_seconds=1.2, last_error=None)
+        self.route_views: list[RouteView] = []
+        self.numbers = Numbers(self.version)
+        self.built = 0
+        """Instance views that were asked for."""
+
+    def uptime_s(self) -> float:
+        return 12.3456
+
+    def workers(self) -> int:
+        return 1
+
+    def draining(self) -> bool:
+        return self.is_draining
+
+    def discovery(self) -> DiscoveryView:
+        return self.discovery_view
+
+    def service_names(self) -> list[str]:
+        return sorted({*self.known, *self.counts})
+
+    def service(self, name: str) -> ServiceHead | None:
+        return head(name) if name in self.known else None
+
+    def state_counts(self, name: str) -> Mapping[str, int]:
+        return self.counts.get(name, {})
+
+    def instances(self, name: str, *, state: str | None = None, after: InstanceOrder | None = None) -> Iterator[InstanceView]:
+        def order(view: InstanceView) -> InstanceOrder:
+            return view["id"], view["node"]
+
+        for view in sorted(self.known.get(name, ()), key=order):
+            if (state is None or view["state"] == state) and (after is None or order(view) > after):
+                self.built += 1
+                yield view
+
+    def explain(self, name: str) -> dict[str, Any] | None:
+        if name not in self.known:
+            return None
+        return {**head(name), "instances": [{**view, "pickable": True, "why": "ready", "cost": 1.9} for view in self.known[name]]}
+
+    def unexposed(self) -> list[str]:
+        return self.hidden
+
+    def routes(self) -> list[RouteView]:
+        return self.route_views
+
+    def config(self) -> dict[str, Any]:
+        return {"server": {"port": 8080}, "admin": {"token": "***"}}
+
+    def metrics(self) -> Numbers:
+        return self.numbers
+
+    def required_services(self) -> list[str]:
+        return self.required
