@@ -1,1 +1,70 @@
-"""TBD."""
+"""Who exists: services and their instances, as a registry reports them.
+
+`ConsulSource` and `StaticSource` are watched for snapshots; `Registry` decides which services are
+exposed; `register` lets a service announce itself.
+
+    from discovery import register
+
+Names are loaded on first use: a service that registers itself has no need of a watcher's libraries,
+and the other way round.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from discovery.consul import ConsulSource
+    from discovery.errors import DiscoveryError
+    from discovery.instance import Catalog, Instance, InstanceKey, InstanceState, Snapshot, SnapshotState, SourceStatus
+    from discovery.registrar import register
+    from discovery.registry import Registry
+    from discovery.source import Source
+    from discovery.static import StaticSource, static_instance
+
+_HOMES = {
+    "Catalog": "instance",
+    "ConsulSource": "consul",
+    "DiscoveryError": "errors",
+    "Instance": "instance",
+    "InstanceKey": "instance",
+    "InstanceState": "instance",
+    "Registry": "registry",
+    "Snapshot": "instance",
+    "SnapshotState": "instance",
+    "Source": "source",
+    "SourceStatus": "instance",
+    "StaticSource": "static",
+    "register": "registrar",
+    "static_instance": "static",
+}
+
+__all__ = [
+    "Catalog",
+    "ConsulSource",
+    "DiscoveryError",
+    "Instance",
+    "InstanceKey",
+    "InstanceState",
+    "Registry",
+    "Snapshot",
+    "SnapshotState",
+    "Source",
+    "SourceStatus",
+    "StaticSource",
+    "register",
+    "static_instance",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -35,6 +35,9 @@ class Source(Protocol):
     def watch_catalog(self, listener: CatalogListener) -> None:
         """Follow the names of all services."""
 
+    def snapshot(self, service: str) -> Snapshot | None:
+        """The newest snapshot of a watched service, confirmations that changed nothing included."""
+
     def status(self) -> SourceStatus:
         """State, age of the oldest confirmation and last error over all watches."""
 

@@ -1,0 +1,255 @@
+"""What is kept of the registry's answers: the last good snapshot of a service, the last good catalog.
+
+Nothing here ever shrinks because of a failure. No I/O and no clock of its own; listeners are called
+synchronously, and only when instances (names, tags) or the state have changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from urllib.parse import quote
+
+import structlog
+
+from discovery.consul_body import Reading, decode_catalog, decode_health
+from discovery.consul_wire import digest, next_index
+from discovery.instance import Catalog, Instance, InstanceKey, Snapshot, SnapshotState
+from discovery.protection import Answer, Hold, NodeBoard, Recheck, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from discovery.consul_body import Health
+    from discovery.consul_wire import Read, Reply
+    from discovery.source import CatalogListener, SnapshotListener
+
+T = TypeVar("T")
+log = structlog.get_logger("discovery")
+
+MALFORMED_ENTRY: Final = "malformed_entry"
+
+
+def tell(listener: Callable[[T], None], news: T) -> None:
+    """Call a listener; what it breaks must not end the watch that feeds it."""
+    try:
+        listener(news)
+    except Exception:
+        log.exception("listener_failed", listener=repr(listener))
+
+
+class LastGood(Protocol):
+    """What a watcher feeds. ``path`` is what it asks Consul for."""
+
+    trust: Trust
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def recheck(self) -> Recheck | None: ...
+
+    def accept(self, reply: Reply, read: Read, now_s: float, *, recovering: bool) -> None:
+        """Take over a good answer.
+
+        Raises:
+            MalformedAnswer: it makes no sense; nothing was changed.
+
+        """
+
+    def refuse(self, error: str, now_s: float) -> None:
+        """Note that a read failed."""
+
+
+class Trust:
+    """How much something kept is worth: fresh, stale since the first failure, expired after `max_age_s`."""
+
+    __slots__ = ("confirmed_at_s", "last_error", "max_age_s", "state")
+
+    def __init__(self, max_age_s: float) -> None:
+        self.max_age_s = max_age_s
+        self.state: SnapshotState | None = None
+        """None until something is known."""
+        self.confirmed_at_s: float | None = None
+        self.last_error: str | None = None
+
+    def confirm(self, now_s: float) -> None:
+        self.state, self.confirmed_at_s, self.last_error = SnapshotState.FRESH, now_s, None
+
+    def doubt(self, error: str, now_s: float, *, known: bool) -> None:
+        """Note a failure, or an answer that is `known` to be old; age starts with the first answer of any kind."""
+        self.last_error = error
+        if known and self.confirmed_at_s is None:
+            self.confirmed_at_s = now_s
+        if self.confirmed_at_s is not None:
+            expired = now_s - self.confirmed_at_s >= self.max_age_s
+            self.state = SnapshotState.EXPIRED if expired else SnapshotState.STALE
+
+    def expires_in_s(self, now_s: float) -> float | None:
+        """Time until stale becomes expired; None if it is not stale."""
+        if self.state is not SnapshotState.STALE or self.confirmed_at_s is None:
+            return None
+        return max(0.0, self.confirmed_at_s + self.max_age_s - now_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What all services of one source have in common. `empty_hold_s` 0 believes every loss at once."""
+
+    datacenter: str | None
+    tags: frozenset[str]
+    passing_only: bool
+    max_age_s: float
+    empty_hold_s: float
+    board: NodeBoard
+    on_update: Callable[[str], None]
+    on_error: Callable[[str], None]
+
+
+class LastGoodService:
+    """The instances of one service as they are to be served, losses judged by `protection`."""
+
+    def __init__(self, service: str, listener: SnapshotListener, rules: Rules) -> None:
+        # for life
+        self.service = service
+        self.listener = listener
+        self.path = f"/v1/health/service/{quote(service, safe='')}"
+        self.trust = Trust(rules.max_age_s)
+        self._rules = rules
+        self._reading = Reading(service, rules.datacenter or "", rules.tags, rules.passing_only)
+        # since the last good answer
+        self._version = 0
+        self._index = 0
+        self._instances: tuple[Instance, ...] = ()
+        self._body = b""
+        self._health: Health | None = None
+        # since the last suspicious one
+        self._holds: Mapping[InstanceKey, Hold] = {}
+        self._recheck: Recheck | None = None
+        # since the last call of the listener
+        self._told: tuple[int, SnapshotState] | None = None
+
+    @property
+    def recheck(self) -> Recheck | None:
+        return self._recheck
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What is known now, with the moment of the last good answer; None before the first."""
+        trust = self.trust
+        if trust.state is None or trust.confirmed_at_s is None:
+            return None
+        return Snapshot(
+            self.service, self._version, self._instances, self._index, trust.confirmed_at_s, trust.state, trust.last_error
+        )
+
+    def accept(self, reply: Reply, read: Read, now_s: float, *, recovering: bool) -> None:
+        """Decode, judge, publish."""
+        health = self._decode(reply.body)
+        dubious = reply.dubious
+        if reply.from_cache and not health.instances and self.trust.state is None:
+            self.trust.doubt("nothing in the agent's cache", now_s, known=False)
+            return  # an empty cache knows nothing, not even that there is nothing
+        self._rules.board.observe(self.service, health.instances, now_s)
+        restarting, maybe_restarting = self._rules.board.restarting(health.nodes_down, now_s)
+        index = next_index(reply.index, 0)
+        judgement = judge(
+            self._instances,
+            self._holds,
+            Answer(
+                health.instances,
+                now_s,
+                index,
+                read.consistency,
+                same_index=self._version > 0 and index == self._index > 1,
+                dubious=dubious is not None,
+                recovering=recovering,
+                restarting=restarting,
+                maybe_restarting=maybe_restarting,
+            ),
+            self._rules.empty_hold_s,
+        )
+        self._holds, self._recheck, self._index = judgement.holds, judgement.recheck, index
+        self._serve(judgement.instances)
+        if dubious is None:
+            self.trust.confirm(now_s)
+        else:
+            self.trust.doubt(dubious, now_s, known=True)
+        self._tell()
+
+    def _decode(self, body: bytes) -> Health:
+        name = digest(body)
+        if self._health is None or name != self._body:
+            self._health, self._body = decode_health(body, self._reading), name
+            for _ in range(self._health.skipped):
+                self._rules.on_error(MALFORMED_ENTRY)
+        return self._health
+
+    def _serve(self, instances: tuple[Instance, ...]) -> None:
+        if self._version and instances == self._instances:
+            return
+        self._instances = instances
+        self._version += 1
+        self._rules.on_update(self.service)
+
+    def refuse(self, error: str, now_s: float) -> None:
+        self.trust.doubt(error, now_s, known=False)
+        self._tell()
+
+    def _tell(self) -> None:
+        snapshot = self.snapshot
+        if snapshot is not None and self._told != (snapshot.version, snapshot.state):
+            self._told = (snapshot.version, snapshot.state)
+            tell(self.listener, snapshot)
+
+
+class LastGoodCatalog:
+    """The names of all services. Names that an answer loses although its index did not move are kept."""
+
+    path: Final = "/v1/catalog/services"
+
+    def __init__(self, listener: CatalogListener, rules: Rules) -> None:
+        # for life
+        self.listener = listener
+        self.trust = Trust(rules.max_age_s)
+        self.recheck: Recheck | None = None
+        # since the last good answer
+        self._services: dict[str, frozenset[str]] | None = None
+        self._index = 0
+        # since the last call of the listener
+        self._told: Catalog | None = None
+
+    @property
+    def catalog(self) -> Catalog | None:
+        trust = self.trust
+        if self._services is None or trust.state is None or trust.confirmed_at_s is None:
+            return None
+        return Catalog(self._services, trust.confirmed_at_s, trust.state, trust.last_error)
+
+    def accept(self, reply: Reply, read: Read, now_s: float, *, recovering: bool) -> None:  # noqa: ARG002 as in the protocol
+        """Decode, publish."""
+        services = decode_catalog(reply.body)
+        if self._services is None and reply.from_cache and not services:
+            self.trust.doubt("nothing in the agent's cache", now_s, known=False)
+            return
+        index = next_index(reply.index, 0)
+        if self._services and (reply.dubious or index == self._index > 1):
+            services = self._services | services
+        self._services, self._index = services, index
+        if reply.dubious is None:
+            self.trust.confirm(now_s)
+        else:
+            self.trust.doubt(reply.dubious, now_s, known=True)
+        self._tell()
+
+    def refuse(self, error: str, now_s: float) -> None:
+        self.trust.doubt(error, now_s, known=False)
+        self._tell()
+
+    def _tell(self) -> None:
+        catalog = self.catalog
+        if catalog is None:
+            return
+        told, self._told = self._told, catalog
+        if told is None or replace(told, confirmed_at_s=0.0, last_error=None) != replace(catalog, confirmed_at_s=0.0, last_error=None):
+            tell(self.listener, catalog)
