@@ -44,6 +44,8 @@ class Endpoint:
     """One instance with the numbers a balancer decides by.
 
     ``active`` is raised and lowered by whoever sends the requests, exactly once each per attempt;
+    ``oldest_at_s`` is set by the same when it is 0.0, at sending, and cleared by ``Balancer.observe``:
+    since when a request has been waiting without any answer (0.0 = none; see `balancers.load`);
     ``latency_s``/``latency_at_s`` are written only by ``Balancer.observe`` (0.0 = no sample yet);
     ``weight``, ``state``, ``reason`` and ``since_s`` only by ``EndpointSet``.
     """
