@@ -143,3 +143,15 @@ class ConnectTimeout(GatewayError):
 class ResponseTimeout(GatewayError):
     status, slug, title = 504, "response_timeout", "The service did not answer in time"
     origin, proxy_status = Origin.UPSTREAM, "http_response_timeout"
+
+
+class Redirected(GatewayError):
+    """A route that leads elsewhere, by its ``Location``; the subclass for each status is in `REDIRECTS`."""
+
+    status, slug, title = 308, "redirected", "It is somewhere else"
+    origin, proxy_status = Origin.GATEWAY, "proxy_internal_response"
+
+
+REDIRECTS: dict[int, type[Redirected]] = {
+    status: type(f"Redirected{status}", (Redirected,), {"status": status}) for status in (301, 302, 303, 307, 308)
+}

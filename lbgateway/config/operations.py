@@ -1,0 +1,36 @@
+"""What operators see and use: admin, health, logging, metrics, tracing."""
+
+from typing import Literal
+
+from lbgateway.config.fields import HostPort, Ratio, Text, Url, UrlPath
+from lbgateway.config.secret import Secret
+from lbgateway.config.section import Section
+
+
+class AdminSettings(Section):
+    token: Secret | None = None
+    scope: Text = "admin"
+    allow_loopback: bool = False
+    listen: HostPort | None = None
+
+
+class HealthSettings(Section):
+    required: tuple[Text, ...] = ()
+
+
+class LoggingSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+    access_log: bool = True
+    sample: Ratio = 1.0
+
+
+class MetricsSettings(Section):
+    enabled: bool = True
+    path: UrlPath = "/metrics"
+    public: bool = True
+
+
+class TracingSettings(Section):
+    otlp: Url
+    sample: Ratio = 0.01

@@ -1,0 +1,102 @@
+"""One spelling for one path: the same bytes decide the route, the public paths, and go to the upstream. Pure.
+
+Whoever routes on one reading of a path and forwards another has a hole between the two. So a path is
+resolved once (RFC 3986, 6.2.2: escapes of unreserved characters decoded, others in capitals, dot segments
+removed), and what two parties could still read differently is refused, never repaired:
+
+* an escaped slash, a backslash raw or escaped, control characters, raw or escaped, bytes above ASCII;
+* UTF-8 in an overlong form, which some decoders take for the dot or slash that it is not;
+* a ``%`` that begins no escape; a ``#``;
+* dot segments that leave the root, that carry parameters (``..;x``), or that take back an empty segment.
+
+Doubled slashes are merged, as most upstreams and other gateways do: refusing them breaks clients that
+join addresses carelessly, and after merging nobody can read them differently.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_PRINTABLE = bytes(range(0x21, 0x7F))
+_PLAIN_PATH = _PRINTABLE.translate(None, b"%\\;#?")
+"""A path of these, without ``//`` and ``/.``, is in its normal form: nearly all are."""
+_PLAIN_QUERY = _PRINTABLE.translate(None, b"#")
+
+_ABSOLUTE = re.compile(rb"https?://([A-Za-z0-9._~!$&'()*+,;=%:\[\]-]+)(?=[/?]|\Z)", re.IGNORECASE)
+"""No user information: RFC 9110, 4.2.4, calls it an error."""
+_REFUSED = re.compile(
+    rb"[\x00-\x20\x7f-\xff\\#]"
+    rb"|%(?![0-9A-Fa-f]{2})"
+    rb"|%(?:[01][0-9A-F]|2F|5C|7F)"
+    rb"|%C[01]%[89AB]|%E0%[89]|%F0%8",
+    re.IGNORECASE,
+)
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_DOTS_WITH_PARAMETERS = re.compile(rb"\.\.?(?:;|%3B)")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+class Target(NamedTuple):
+    """A request target, taken apart. ``path + query`` is what goes on."""
+
+    path: bytes
+    """In its normal form: begins with a slash, holds no ``//``, no dot segment. Or ``*``."""
+    query: bytes
+    """With its question mark, as it came; empty if there is none."""
+    authority: bytes
+    """Of an absolute target, where it overrules Host (RFC 9112, 3.2.2); else empty."""
+
+
+def normalise(target: bytes, authority: bytes = b"") -> Target | None:
+    """Take a request target apart and bring its path into the normal form; None means 400.
+
+    Takes the origin form, the absolute form of http and https, and ``*``, which is for OPTIONS only: that
+    the caller must see to. The authority form belongs to CONNECT and is refused like anything else.
+    """
+    path, mark, query = target.partition(b"?")
+    if query.translate(None, _PLAIN_QUERY):
+        return None
+    if path.translate(None, _PLAIN_PATH) or path[:1] != b"/" or b"//" in path or b"/." in path:
+        if path[:1] != b"/":
+            return _other_form(target) if not authority else None
+        resolved = _resolve(path)
+        if resolved is None:
+            return None
+        path = resolved
+    # Twice as fast as Target(…), once per request.
+    return tuple.__new__(Target, (path, mark + query, authority))
+
+
+def _other_form(target: bytes) -> Target | None:
+    if target == b"*":
+        return Target(b"*", b"", b"")
+    absolute = _ABSOLUTE.match(target)
+    if absolute is None:
+        return None
+    rest = target[absolute.end() :]
+    return normalise(rest if rest.startswith(b"/") else b"/" + rest, absolute[1])
+
+
+def _resolve(path: bytes) -> bytes | None:
+    if _REFUSED.search(path):
+        return None
+    kept: list[bytes] = []
+    segments = _ESCAPE.sub(_canonical, path).split(b"/")[1:]
+    for segment in segments:
+        if segment == b"..":
+            if not kept or not kept.pop():
+                return None
+        elif _DOTS_WITH_PARAMETERS.match(segment):
+            return None
+        elif segment != b".":
+            kept.append(segment)
+    merged = b"".join(b"/" + segment for segment in kept if segment)
+    # A last dot segment names a directory, as an empty last segment does.
+    directory = segments[-1] in (b"", b".", b"..")
+    return merged + b"/" if directory else merged
+
+
+def _canonical(escape: re.Match[bytes]) -> bytes:
+    code = int(escape[1], 16)
+    return bytes((code,)) if code in _UNRESERVED else escape[0].upper()
