@@ -26,51 +26,67 @@ if TYPE_CHECKING:
 __all__ = ["HeaderEdits", "Redirect", "Retries", "Route", "RouteTable", "Timeouts", "compile_routes"]
 
 
-class _Host:
-    """All routes of one host (or of any host)."""
+class _Node:
+    """One segment of the tree of prefixes: the routes that end here, and those that go on with a service's name."""
 
-    __slots__ = ("_by_name", "_depth", "_literal")
+    __slots__ = ("by_name", "children", "routes")
+
+    def __init__(self) -> None:
+        self.children: dict[bytes, _Node] = {}
+        self.routes: tuple[Route, ...] = ()
+        self.by_name: tuple[Route, ...] = ()
+
+
+class _Host:
+    """All routes of one host (or of any host), as a tree of segments."""
+
+    __slots__ = ("_depth", "_root")
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        literal: dict[bytes, list[Route]] = {}
-        by_name: dict[bytes, list[Route]] = {}
+        self._root = _Node()
+        self._depth = 0
         for route in sorted(routes, key=_rank):
-            if route.by_name:
-                by_name.setdefault(route.prefix.rpartition(b"/")[0], []).append(route)
-            else:
-                literal.setdefault(route.prefix, []).append(route)
-        self._literal = {prefix: tuple(found) for prefix, found in literal.items()}
-        self._by_name = {head: tuple(found) for head, found in by_name.items()}
-        self._depth = max([prefix.count(b"/") for prefix in literal] + [head.count(b"/") + 1 for head in by_name], default=0)
+            self._add(route)
+
+    def _add(self, route: Route) -> None:
+        segments = route.prefix.split(b"/")[1:]
+        self._depth = max(self._depth, len(segments))
+        node = self._root
+        for segment in segments[:-1] if route.by_name else segments:
+            node = node.children.setdefault(segment, _Node())
+        if route.by_name:
+            node.by_name += (route,)
+        else:
+            node.routes += (route,)
 
     def find(self, path: bytes, method: bytes, lines: list[bytes], allowed: set[bytes] | None = None) -> Route | None:
         """The most specific route; collects in `allowed` the methods of those that only differ in them."""
-        cuts = [0]
-        cut = 0
-        for _ in range(self._depth):
-            cut = path.find(b"/", cut + 1)
-            if cut < 0:
-                cuts.append(len(path))
+        parts = path.split(b"/", self._depth + 1)
+        if parts[0]:
+            return None  # An asterisk is no path: not even `/` covers it.
+        node = self._root
+        trail = [node]
+        for part in parts[1:]:
+            child = node.children.get(part)
+            if child is None:
                 break
-            cuts.append(cut)
-        literal, by_name = self._literal, self._by_name
-        for index in range(len(cuts) - 1, -1, -1):
-            cut = cuts[index]
-            # An asterisk is no path: not even `/` covers it.
-            if literal and (index or path != b"*"):
-                for route in literal.get(path[:cut], ()):
-                    if (route.methods is None or method in route.methods) and (not route.headers or route.meets_headers(lines)):
-                        return route
-                    if allowed is not None:
-                        _collect(route, lines, allowed)
-            if by_name and index and cut - cuts[index - 1] > 1:
-                start = cuts[index - 1]
-                for route in by_name.get(path[:start], ()):
+            node = child
+            trail.append(node)
+        while trail:
+            depth = len(trail)
+            node = trail.pop()
+            if node.by_name and depth < len(parts) and parts[depth]:
+                for route in node.by_name:
                     if (route.methods is None or method in route.methods) and (not route.headers or route.meets_headers(lines)):
                         variants = route.variants
-                        return variants.get(path[start + 1 : cut].lower(), route) if variants else route
+                        return variants.get(parts[depth].lower(), route) if variants else route
                     if allowed is not None:
                         _collect(route, lines, allowed)
+            for route in node.routes:
+                if (route.methods is None or method in route.methods) and (not route.headers or route.meets_headers(lines)):
+                    return route
+                if allowed is not None:
+                    _collect(route, lines, allowed)
         return None
 
 

@@ -18,10 +18,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_PRINTABLE = bytes(range(0x21, 0x7F))
-_PLAIN_PATH = _PRINTABLE.translate(None, b"%\\;#?")
-"""A path of these, without ``//`` and ``/.``, is in its normal form: nearly all are."""
-_PLAIN_QUERY = _PRINTABLE.translate(None, b"#")
+_is_plain = re.compile(rb"(?:/[^/.%;#\\\x00-\x20\x7f-\xff][^/%;#\\\x00-\x20\x7f-\xff]*+)*+/?+").fullmatch
+"""A path of printable characters but % ; # and backslash, without ``//`` and ``/.``, is normal: nearly all are."""
+_PLAIN_QUERY = bytes(range(0x21, 0x7F)).translate(None, b"#")
 
 _ABSOLUTE = re.compile(rb"https?://([A-Za-z0-9._~!$&'()*+,;=%:\[\]-]+)(?=[/?]|\Z)", re.IGNORECASE)
 """No user information: RFC 9110, 4.2.4, calls it an error."""
@@ -55,11 +54,11 @@ def normalise(target: bytes, authority: bytes = b"") -> Target | None:
     the caller must see to. The authority form belongs to CONNECT and is refused like anything else.
     """
     path, mark, query = target.partition(b"?")
-    if query.translate(None, _PLAIN_QUERY):
+    if query and query.translate(None, _PLAIN_QUERY):
         return None
-    if path.translate(None, _PLAIN_PATH) or path[:1] != b"/" or b"//" in path or b"/." in path:
+    if not path or not _is_plain(path):
         if path[:1] != b"/":
-            return _other_form(target) if not authority else None
+            return _other_form(target)
         resolved = _resolve(path)
         if resolved is None:
             return None
