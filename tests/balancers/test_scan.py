@@ -43,3 +43,11 @@ def test_a_pool_may_grow_beyond_the_limit_and_shrink_again():
         balancer.rebuild(ready)
         assert {balancer.pick(1.0) for _ in range(50)} <= set(ready) or not ready
         assert (balancer.pick(1.0) is None) == (size == 0)
+
+
+@pytest.mark.parametrize("name", ["least_connections", "ewma"])
+def test_beyond_the_limit_a_retry_still_finds_the_last_one_left(name):
+    """Where the five are all excluded, everybody is asked."""
+    last, *others = ready = pool(*[1] * 60)
+    balancer = built(name, ready)
+    assert {balancer.pick(100.0, None, others) for _ in range(30)} == {last}
