@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 MAX_CELL = 60
+LAST_COLUMN = 30
+PADDING = 3
 
 STYLES = {
     "ready": "green",
@@ -64,7 +66,9 @@ def _target(route: Mapping[str, Any]) -> str:
     redirect = route.get("redirect")
     if redirect:
         return text(f"{redirect.get('status', '')} {redirect.get('to', '')}".strip())
-    return text(route.get("service"))
+    # A template leads to as many services as there are; the name in the path says which.
+    template = "{service}" if "{service}" in str(route.get("prefix")) else None
+    return text(route.get("service") or template)
 
 
 def _path(route: Mapping[str, Any]) -> str:
@@ -184,6 +188,14 @@ def _columns(page: Page) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
+def _least_width(page: Page) -> int:
+    """Columns on the screen if only the last column of the table may fold."""
+    if not page.rows:
+        return 0
+    widths = [max(map(len, column)) for column in zip(page.columns, *page.rows, strict=True)]
+    return sum(widths[:-1]) + LAST_COLUMN + PADDING * len(widths) + 2
+
+
 def _draw(page: Page, out: TextIO) -> None:
     from rich import box
     from rich.console import Console
@@ -191,14 +203,17 @@ def _draw(page: Page, out: TextIO) -> None:
     from rich.text import Text
 
     console = Console(file=out)
+    # A word folded into five lines is no table: what is too wide is wider than the terminal, as in a pipe.
+    console.width = max(console.width, _least_width(page))
     for line in page.above:
-        console.print(Text(line))
+        console.print(Text(line), soft_wrap=True)
     if page.rows:
         table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-        for title in page.columns:
-            table.add_column(title, overflow="fold")
+        for title in page.columns[:-1]:
+            table.add_column(title, no_wrap=True)
+        table.add_column(page.columns[-1], min_width=LAST_COLUMN, overflow="fold")
         for row in page.rows:
             table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
         console.print(table)
     for line in page.below:
-        console.print(Text(line))
+        console.print(Text(line), soft_wrap=True)

@@ -26,6 +26,7 @@ def printed(page: Page) -> list[str]:
 @pytest.mark.parametrize(
     ("view", "row"),
     [
+        (route("/api/{service}", None), ["*", "/api/{service}", "*", "{service}", "as it is", "none", "file", "ok"]),
         (route("/api/a", "a"), ["*", "/api/a", "*", "a", "as it is", "none", "file", "ok"]),
         (route("/a", "a", strip_prefix=True, add_prefix="/v1"), ["*", "/a", "*", "a", "strip prefix, add /v1", "none", "file", "ok"]),
         (route("/a", "a", host="h", methods=["GET", "HEAD"]), ["h", "/a", "GET,HEAD", "a", "as it is", "none", "file", "ok"]),
@@ -127,3 +128,15 @@ def test_a_terminal_gets_a_drawn_table():
     assert "[bold]x" in out.getvalue()
     assert "ready" in out.getvalue()
     assert "─" in out.getvalue()
+
+
+def test_a_narrow_terminal_folds_no_word_but_the_last_column(monkeypatch):
+    """An address broken over three lines can be neither read nor copied."""
+    monkeypatch.setenv("COLUMNS", "40")
+    out = Terminal()
+
+    show(upstreams({"services": [{**head("orders"), "instances": [instance("orders-instance-1", reason="a reason " * 6)]}]}), out)
+
+    assert "orders-instance-1" in out.getvalue()
+    assert "10.0.0.7:9001" in out.getvalue()
+    assert "REQUESTS" in out.getvalue()
