@@ -189,11 +189,11 @@ def _columns(page: Page) -> list[str]:
 
 
 def _least_width(page: Page) -> int:
-    """Columns on the screen if only the last column of the table may fold."""
+    """Columns on the screen if only the last column of the table may fold, and not below `LAST_COLUMN`."""
     if not page.rows:
         return 0
     widths = [max(map(len, column)) for column in zip(page.columns, *page.rows, strict=True)]
-    return sum(widths[:-1]) + LAST_COLUMN + PADDING * len(widths) + 2
+    return sum(widths[:-1]) + min(widths[-1], LAST_COLUMN) + PADDING * len(widths) + 2
 
 
 def _draw(page: Page, out: TextIO) -> None:
@@ -211,7 +211,7 @@ def _draw(page: Page, out: TextIO) -> None:
         table = Table(box=box.SIMPLE_HEAD, header_style="bold")
         for title in page.columns[:-1]:
             table.add_column(title, no_wrap=True)
-        table.add_column(page.columns[-1], min_width=LAST_COLUMN, overflow="fold")
+        table.add_column(page.columns[-1], overflow="fold")
         for row in page.rows:
             table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
         console.print(table)
