@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.launch import Running, accepts, free_ports, launch, log_tail, wait_until
+from tests.support.launch import Running, accepts, free_ports, launch, wait_until
 from tests.support.real_servers import CONSUL, Binary, Image, own_server
 
 READY_WITHIN_S = 30.0
@@ -94,7 +94,7 @@ class ConsulServer:
 
     def log(self) -> str:
         """The end of the agent's log."""
-        return log_tail(self.folder)
+        return self._running.log() if self._running is not None else ""
 
     def request(self, method: str, path: str, body: Any = None, *, seconds: float = 5) -> Any:
         """One call of the HTTP API, ``request("PUT", "/v1/agent/service/register", {...})``; the answer's JSON or None."""

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import yaml
 
-from tests.support.launch import RunningProcess, free_ports, log_tail, wait_until
+from tests.support.launch import RunningProcess, free_ports, wait_until
 
 READY_WITHIN_S = 20.0
 ROOT = Path(__file__).parents[2]
@@ -108,8 +108,9 @@ class GatewayProcess:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def log(self) -> str:
-        """The end of what it wrote to stdout and stderr."""
-        return log_tail(self.folder)
+        """All that it wrote to stdout and stderr, also when it is gone."""
+        log = self.folder / "log"
+        return log.read_text(errors="replace") if log.exists() else ""
 
     def get(self, path: str, headers: dict[str, str] | None = None, *, seconds: float = 5) -> tuple[int, bytes]:
         """One GET on a connection of its own: status and body."""

@@ -56,11 +56,15 @@ class Running(Protocol):
 
     def resume(self) -> None: ...
 
+    def log(self) -> str:
+        """The end of what it has written, for failure reports."""
+
 
 class RunningProcess:
     """A child process; its output goes to `log`."""
 
     def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+        self._log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 command,
@@ -100,6 +104,9 @@ class RunningProcess:
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
+    def log(self) -> str:
+        return self._log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
+
 
 class RunningContainer:
     """A container in the host's network, so that addresses mean the same inside and outside."""
@@ -137,15 +144,12 @@ class RunningContainer:
     def resume(self) -> None:
         self.container.get_wrapped_container().unpause()
 
+    def log(self) -> str:
+        return bytes(self.container.get_wrapped_container().logs())[-LOG_TAIL_BYTES:].decode(errors="replace")
+
 
 def launch(where: Binary | Image, arguments: list[str], folder: Path) -> Running:
     """Start `where` with `arguments`; `folder` holds its data and its log."""
     if isinstance(where, Image):
         return RunningContainer(where.name, arguments, folder)
     return RunningProcess([where.path, *arguments], where.environment, folder / "log")
-
-
-def log_tail(folder: Path) -> str:
-    """The end of what a server wrote, for failure reports."""
-    log = folder / "log"
-    return log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace") if log.exists() else ""

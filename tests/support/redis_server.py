@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from tests.support.launch import Running, free_ports, launch, log_tail, wait_until
+from tests.support.launch import Running, free_ports, launch, wait_until
 from tests.support.real_servers import REDIS, Image, own_server
 
 READY_WITHIN_S = 15.0
@@ -77,7 +77,7 @@ class RedisServer:
 
     def log(self) -> str:
         """The end of the server's log."""
-        return log_tail(self.folder)
+        return self._running.log() if self._running is not None else ""
 
     def _answers(self) -> bool:
         if self._running is not None and not self._running.alive():
