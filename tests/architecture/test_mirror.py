@@ -18,9 +18,9 @@ WITHOUT_SOURCE: dict[str, str] = {
 
 
 def sources() -> list[str]:
-    """All source files that decide something: an ``__init__`` that only names things is left out."""
+    """All source files that decide something: an ``__init__`` or ``__main__`` that only names things is left out."""
     files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-    return [path.relative_to(ROOT).as_posix() for path in files if path.name != "__init__.py" or defines_something(path)]
+    return [path.relative_to(ROOT).as_posix() for path in files if not path.name.startswith("__") or defines_something(path)]
 
 
 def defines_something(path: Path) -> bool:
