@@ -28,8 +28,8 @@ class EndpointState(enum.StrEnum):
     GONE = "gone"
 
 
-class Outcome(enum.Enum):
-    """How one attempt on one endpoint ended, and who is to blame."""
+class Outcome(enum.StrEnum):
+    """How one attempt on one endpoint ended, and who is to blame. Strings, because they are labels and keys on the request path."""
 
     OK = "ok"
     FAILED_LOCAL = "failed_local"

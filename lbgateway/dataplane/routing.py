@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lbgateway.controlplane.port import RouteView
     from lbgateway.dataplane.route import Admit
 
+    Match = Callable[[bytes | None, bytes, bytes, list[bytes]], Route | None]
+
 __all__ = ["HeaderEdits", "Redirect", "Retries", "Route", "RouteTable", "Timeouts", "compile_routes"]
 
 
@@ -59,7 +61,9 @@ class _Host:
         else:
             node.routes += (route,)
 
-    def find(self, path: bytes, method: bytes, lines: list[bytes], allowed: set[bytes] | None = None) -> Route | None:
+    def find(  # noqa: PLR0913 the signature of `RouteTable.match`, and one collector for refusals
+        self, host: bytes | None, path: bytes, method: bytes, lines: list[bytes], allowed: set[bytes] | None = None  # noqa: ARG002 as above
+    ) -> Route | None:
         """The most specific route; collects in `allowed` the methods of those that only differ in them."""
         parts = path.split(b"/", self._depth + 1)
         if parts[0]:
@@ -102,7 +106,15 @@ def _collect(route: Route, lines: list[bytes], allowed: set[bytes]) -> None:
 class RouteTable:
     """Immutable, apart from what policies and counters hang on its routes."""
 
-    __slots__ = ("_any", "_exact", "_wildcards", "routes")
+    __slots__ = ("_any", "_exact", "_wildcards", "match", "routes")
+
+    match: Match
+    """The route of a request, or None: then `refusal` says why. Without routes for hosts it is the one table's own lookup.
+
+    ``match(host, path, method, lines)``: `host` is the Host field or the target's authority, in any case, with or
+    without a port; `path` comes from `target.normalise`; `lines` are the header fields, flattened from slot 1 on as
+    `head.RequestHead` keeps them.
+    """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
@@ -114,6 +126,7 @@ class RouteTable:
         tables = {host.encode(): _Host(found) for host, found in by_host.items() if host is not None}
         self._exact = {host: table for host, table in tables.items() if not host.startswith(b"*")}
         self._wildcards = {host[1:]: table for host, table in tables.items() if host.startswith(b"*")}
+        self.match = self._match_host if tables else self._any.find
 
     def __repr__(self) -> str:
         return f"<RouteTable {len(self.routes)} routes, {len(self._exact) + len(self._wildcards)} hosts>"
@@ -124,20 +137,21 @@ class RouteTable:
             yield route
             yield from route.variants.values()
 
-    def match(self, host: bytes | None, path: bytes, method: bytes, lines: list[bytes]) -> Route | GatewayError:
-        """The route of a request, or why there is none: `NoRoute`, or `MethodNotAllowed` with its ``Allow``.
-
-        `host` is the Host field or the target's authority, in any case, with or without a port; `path` comes from
-        `target.normalise`; `lines` are the header fields, flattened from slot 1 on as `head.RequestHead` keeps them.
-        """
-        if not self._exact and not self._wildcards:
-            return self._any.find(path, method, lines) or _refuse((self._any,), path, method, lines)
-        tables = tuple(self._tables(host or b""))
-        for table in tables:
-            route = table.find(path, method, lines)
+    def _match_host(self, host: bytes | None, path: bytes, method: bytes, lines: list[bytes]) -> Route | None:
+        for table in self._tables(host or b""):
+            route = table.find(host, path, method, lines)
             if route is not None:
                 return route
-        return _refuse(tables, path, method, lines)
+        return None
+
+    def refusal(self, host: bytes | None, path: bytes, method: bytes, lines: list[bytes]) -> GatewayError:
+        """Why `match` found nothing: `NoRoute`, or `MethodNotAllowed` with its ``Allow``. Looks once more, off the warm path."""
+        allowed: set[bytes] = set()
+        for table in self._tables(host or b""):
+            table.find(host, path, method, lines, allowed)
+        if not allowed:
+            return NoRoute()
+        return MethodNotAllowed(headers=b"Allow: %b\r\n" % b", ".join(sorted(allowed)))
 
     def _tables(self, host: bytes) -> Iterator[_Host]:
         """The tables to ask for a host, the most specific first."""
@@ -161,16 +175,6 @@ def bare_host(host: bytes) -> bytes:
     if host[:1] == b"[":
         return host[: host.find(b"]") + 1].lower()
     return host.partition(b":")[0].rstrip(b".").lower()
-
-
-def _refuse(tables: tuple[_Host, ...], path: bytes, method: bytes, lines: list[bytes]) -> GatewayError:
-    """Look once more, off the warm path, for what else would have been allowed."""
-    allowed: set[bytes] = set()
-    for table in tables:
-        table.find(path, method, lines, allowed)
-    if not allowed:
-        return NoRoute()
-    return MethodNotAllowed(headers=b"Allow: %b\r\n" % b", ".join(sorted(allowed)))
 
 
 def compile_routes(settings: Settings, policies: Callable[[Route], tuple[Admit, ...]] | None = None) -> RouteTable:

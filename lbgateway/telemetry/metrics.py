@@ -15,6 +15,8 @@ BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
 """Methods that may become a label value; all others are counted as ``other``, or a client could make up series."""
 
+METHOD_LABELS = {method.encode(): method for method in METHODS}
+
 
 class Histogram:
     """Counts per bucket of `BOUNDS_S` (not cumulative) and the sum, in seconds."""

@@ -1,0 +1,202 @@
+"""The gateway's own paths: one request to the ASGI application behind the data plane, and its answer.
+
+A small server half of ASGI 3 (HTTP only), so that the control plane's answers queue, keep alive and
+drain like every other answer on the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from lbgateway import problem
+from lbgateway.dataplane.head import LAST_CHUNK, STATUS_LINES
+from lbgateway.errors import GatewayError, PayloadTooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from lbgateway.dataplane.head import RequestHead
+    from lbgateway.dataplane.plane import DataPlane
+    from lbgateway.dataplane.protocol import GatewayProtocol
+    from lbgateway.dataplane.target import Target
+
+MAX_BODY_BYTES = 64 * 1024
+"""No endpoint of the gateway takes more."""
+
+
+class AsgiExchange:
+    """One request of the gateway's own paths. A handler, like `Exchange`."""
+
+    plane: DataPlane
+    protocol: GatewayProtocol
+    head: RequestHead
+    target: Target
+
+    def __init__(self) -> None:
+        self.started_s = 0.0
+        self.request_id = b""
+        self.keep_alive = True
+        self.body = b""
+        self.body_done = False
+        self.body_told = False
+        self.gone = False
+        self.status = 0
+        self.bytes_out = 0
+        self.chunked = False
+        self.complete = False
+        self.news = asyncio.Event()
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<AsgiExchange {self.request_id.decode()} status={self.status}>"
+
+    # -- a handler's events --------------------------------------------------------------------
+
+    def begin(self, protocol: GatewayProtocol, head: RequestHead) -> None:
+        self.plane, self.protocol, self.head, self.target = protocol.plane, protocol, head, head.resolved
+        self.started_s = monotonic()
+        self.request_id = protocol.request_id(head)
+        self.keep_alive = head.keep_alive
+        self.body_done = not head.has_body
+        if self.protocol.write_paused:
+            self.writable.clear()
+        self.task = self.plane.spawn(self._run())
+
+    def on_request_body(self, data: bytes) -> None:
+        self.body += data
+        if len(self.body) > MAX_BODY_BYTES:
+            self.on_bad_request(PayloadTooLarge(close=True))
+
+    def on_request_end(self, trailers: list[bytes] | None) -> None:  # noqa: ARG002 a handler's signature
+        self.body_done = True
+        self.news.set()
+
+    def on_bad_request(self, error: GatewayError) -> None:
+        if not self.complete and self.task is not None:
+            self.task.cancel()
+            self._answer(error)
+
+    def on_client_gone(self) -> None:
+        self.gone = True
+        self.news.set()
+        self.writable.set()
+        if self.task is not None:
+            self.task.cancel()
+
+    def on_downstream_paused(self) -> None:
+        self.writable.clear()
+
+    def on_downstream_resumed(self) -> None:
+        self.writable.set()
+
+    # -- ASGI ----------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            await self.plane.application(self._scope(), self._receive, self._send)
+        except Exception:
+            self.plane.on_bug("the control plane failed")
+            if not self.complete:
+                self._answer(GatewayError(close=True))
+        else:
+            if not self.complete and not self.gone:
+                self._answer(GatewayError(close=True))
+
+    def _scope(self) -> dict[str, Any]:
+        head, protocol = self.head, self.protocol
+        headers = [(head.lines[i].lower(), head.lines[i + 2]) for i in range(1, len(head.lines), 4)]
+        if head.hosts is not None:
+            headers.append((b"host", head.hosts))
+        if head.content_length >= 0:
+            headers.append((b"content-length", b"%d" % head.content_length))
+        path = self.target.path
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": head.version,
+            "method": head.method.decode(),
+            "scheme": protocol.scheme.decode(),
+            "path": path.decode(),
+            "raw_path": path,
+            "query_string": self.target.query[1:],
+            "root_path": "",
+            "headers": headers,
+            "client": (protocol.peer, 0),
+            "server": (None, protocol.server_port),
+            "state": {"request_id": self.request_id.decode()},
+        }
+
+    async def _receive(self) -> dict[str, Any]:
+        while not self.body_done and not self.gone:
+            self.news.clear()
+            await self.news.wait()
+        if self.body_told:
+            while not self.gone and not self.complete:
+                self.news.clear()
+                await self.news.wait()
+            return {"type": "http.disconnect"}
+        self.body_told = True
+        return {"type": "http.request", "body": self.body, "more_body": False}
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        await self.writable.wait()
+        if self.gone or self.complete:
+            return
+        if message["type"] == "http.response.start":
+            self._start(message["status"], list(message.get("headers", ())))
+        elif message["type"] == "http.response.body":
+            self._continue(message.get("body", b""), more=message.get("more_body", False))
+
+    # -- the answer ----------------------------------------------------------------------------
+
+    def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        names = {name.lower() for name, _ in headers}
+        self.chunked = b"content-length" not in names and status >= 200 and status not in (204, 304)
+        if (self.chunked and self.head.version != "1.1") or self.plane.draining:
+            self.keep_alive = False
+        if self.head.version != "1.1":
+            self.chunked = False
+        lines = [b"%b: %b\r\n" % (name, value) for name, value in headers]
+        if b"x-request-id" not in names:
+            lines.append(b"X-Request-Id: %b\r\n" % self.request_id)
+        if self.chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        if not self.keep_alive:
+            lines.append(b"Connection: close\r\n")
+        elif self.head.version != "1.1":
+            lines.append(b"Connection: keep-alive\r\n")
+        self._write(b"".join((STATUS_LINES[status], *lines, self.plane.date_line, b"\r\n")))
+
+    def _continue(self, data: bytes, *, more: bool) -> None:
+        if self.head.method != b"HEAD":
+            if self.chunked and data:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+            if self.chunked and not more:
+                data += LAST_CHUNK
+            if data:
+                self._write(data)
+        if not more:
+            self._finish()
+
+    def _answer(self, error: GatewayError) -> None:
+        self.keep_alive = False
+        if not self.status:
+            self.status = error.status
+            answer = problem.render(error, self.request_id, date=self.plane.date_line, head_only=self.head.method == b"HEAD", close=True)
+            self._write(answer)
+        self._finish()
+
+    def _write(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        self.protocol.write(data)
+
+    def _finish(self) -> None:
+        self.complete = True
+        self.news.set()
+        self.plane.on_own_answer(self, monotonic())
+        self.protocol.finish(keep_alive=self.keep_alive)

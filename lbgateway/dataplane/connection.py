@@ -1,0 +1,263 @@
+"""One connection to one endpoint: bytes in, events of an exchange out.
+
+It decides two things only: where a response ends, and whether the connection may carry another one.
+Whatever two parties could frame differently is malformed (RFC 9112, 6.3), and bytes that arrive
+after a response, or without a request, end the connection: they must never reach another client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+import httptools
+
+from lbgateway.dataplane.head import PLAIN_CONNECTION, RESPONSE_RULES, Field, trailer_allowed
+from lbgateway.errors import GatewayError, UpstreamClosed, UpstreamMalformed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lbgateway.dataplane.pool import Pool
+
+MAX_RESPONSE_HEAD_BYTES = 256 * 1024
+"""Above what any server sends on purpose; bounds the memory that one answer can take before it is refused."""
+
+BODYLESS = frozenset((204, 304))
+SWITCHING = 101
+
+
+class ResponseHead:
+    """A response head as it came: ``lines`` flattened like those of `RequestHead`, with no slot for the status line."""
+
+    lines: list[bytes]
+    status = 0
+    content_length = -1
+    chunked = False
+    until_eof = False
+    dated = False
+    connection: bytes | None = None
+    upgrade: bytes | None = None
+
+
+class ResponseSink(Protocol):
+    """What a connection tells of a response; an exchange implements it."""
+
+    def on_informational(self, head: ResponseHead) -> None: ...
+
+    def on_response_head(self, head: ResponseHead) -> None: ...
+
+    def on_response_body(self, data: bytes) -> None: ...
+
+    def on_response_end(self, trailers: list[bytes] | None) -> None: ...
+
+    def on_switched(self, head: ResponseHead, rest: bytes) -> None:
+        """The upstream accepted the upgrade; `rest` are its first bytes in the new protocol."""
+
+    def on_upstream_error(self, error: GatewayError) -> None:
+        """The response cannot be completed."""
+
+    def flush(self) -> None:
+        """All that one read brought has been told: write it out."""
+
+    def on_upstream_paused(self) -> None: ...
+
+    def on_upstream_resumed(self) -> None: ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Carries one exchange at a time; between two it lies in its pool."""
+
+    # Defaults live in the class; what one response changed is set back by `_reset`.
+    write: Callable[[bytes], None]
+    transport: asyncio.Transport = None  # type: ignore[assignment]  # there is one as soon as it is connected
+    idle_at_s = 0.0
+    uses = 0
+    # per exchange
+    exchange: ResponseSink | None = None
+    received = False
+    """Whether any byte of an answer has come."""
+    keep_alive = False
+    _upgrading = False
+    _bodyless = False
+    # per response
+    _head: ResponseHead
+    _head_done = False
+    _complete = False
+    _broken = False
+    _fed_bytes = 0
+    _trailers: list[bytes] | None = None
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.parser = httptools.HttpResponseParser(self)
+
+    def __repr__(self) -> str:
+        state = "idle" if self.exchange is None else "busy"
+        return f"<UpstreamConnection {self.pool.host}:{self.pool.port} {state} uses={self.uses}>"
+
+    # -- commands ------------------------------------------------------------------------------
+
+    def expect(self, *, bodyless: bool, upgrade: bool) -> None:
+        """The next response is special: without a body whatever it declares (HEAD), or maybe a switch of protocols."""
+        self._bodyless = bodyless
+        self._upgrading = upgrade
+
+    def close(self) -> None:
+        """Drop the connection; the exchange hears nothing more from it."""
+        self.exchange = None
+        self.transport.close()
+
+    # -- asyncio.Protocol ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # TCP transports are asyncio.Transport
+        self.write = self.transport.write
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            self.transport.close()
+            return
+        self.received = True
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as switched:
+            self._switch(data[switched.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            if not self._complete:
+                self._refuse(error)
+                return
+            self._broken = True
+        if self._complete:
+            # All of the read has been parsed: only now may the connection change hands.
+            trailers = self._trailers
+            self.received = self._head_done = self._complete = False
+            self._fed_bytes = 0
+            if self._bodyless or self._broken or self._upgrading or trailers:
+                self._reset()
+            exchange.on_response_end(trailers)
+        elif not self._head_done:
+            self._fed_bytes += len(data)
+            if self._fed_bytes > MAX_RESPONSE_HEAD_BYTES:
+                self._refuse(ValueError("response head too large"))
+        elif self.exchange is exchange:
+            exchange.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.pool.forget(self)
+        exchange = self.exchange
+        if exchange is None:
+            return
+        self.keep_alive = False
+        self.exchange = None
+        if self._head_done and self._head.until_eof and exc is None:
+            exchange.on_response_end(None)
+            return
+        exchange.on_upstream_error(UpstreamClosed(cause=str(exc or "closed by the upstream")))
+
+    def pause_writing(self) -> None:
+        if self.exchange is not None:
+            self.exchange.on_upstream_paused()
+
+    def resume_writing(self) -> None:
+        if self.exchange is not None:
+            self.exchange.on_upstream_resumed()
+
+    # -- httptools -----------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._broken = True
+        elif not self._head_done:
+            self._head = head = ResponseHead()
+            head.lines = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._complete:
+            return
+        if self._head_done:
+            if trailer_allowed(name):
+                self._trailers = [*(self._trailers or ()), name, b": ", value, b"\r\n"]
+            return
+        fate = RESPONSE_RULES[name]
+        head = self._head
+        if fate is Field.PASS:
+            head.lines += (name, b": ", value, b"\r\n")
+        elif fate is Field.DATE:
+            head.dated = True
+            head.lines += (name, b": ", value, b"\r\n")
+        elif fate is Field.CONTENT_LENGTH:
+            head.content_length = int(value)
+        elif fate is Field.CONNECTION:
+            if value not in PLAIN_CONNECTION:
+                head.connection = value if head.connection is None else head.connection + b"," + value
+        elif fate is Field.TRANSFER_ENCODING:
+            # Only what llhttp frames as we re-frame it; HTTP/1.0 knows no chunks (RFC 9112, 6.1).
+            if head.chunked or value.strip().lower() != b"chunked" or self.parser.get_http_version() != "1.1":
+                raise UpstreamMalformed
+            head.chunked = True
+        elif fate is Field.UPGRADE:
+            head.upgrade = value
+
+    def on_headers_complete(self) -> None:
+        if self._complete:
+            return
+        head = self._head
+        status = head.status = self.parser.get_status_code()
+        exchange = self.exchange
+        if exchange is None:
+            return
+        if status < 200:
+            self._informational(exchange, head)
+            return
+        self._head_done = True
+        self.keep_alive = self.parser.should_keep_alive()
+        if self._bodyless or status in BODYLESS:
+            head.chunked = False
+            self._complete = True
+        elif head.content_length < 0 and not head.chunked:
+            head.until_eof = True
+            self.keep_alive = False
+        exchange.on_response_head(head)
+
+    def on_body(self, data: bytes) -> None:
+        if self._complete:
+            self._broken = True
+        elif self.exchange is not None:
+            self.exchange.on_response_body(data)
+
+    def on_message_complete(self) -> None:
+        if self._head_done:
+            self._complete = True
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def _informational(self, exchange: ResponseSink, head: ResponseHead) -> None:
+        if head.status == SWITCHING:
+            if not self._upgrading or head.upgrade is None:
+                raise UpstreamMalformed
+            return
+        exchange.on_informational(head)
+
+    def _switch(self, rest: bytes) -> None:
+        exchange, head = self.exchange, self._head
+        if exchange is not None:
+            exchange.on_switched(head, rest)
+
+    def _refuse(self, error: Exception) -> None:
+        exchange = self.exchange
+        self.close()
+        if exchange is not None:
+            exchange.on_upstream_error(UpstreamMalformed(cause=str(error)))
+
+    def _reset(self) -> None:
+        """Behind an unusual response."""
+        if self._bodyless:
+            # llhttp cannot be told that HEAD has no body: it waits for one.
+            self.parser = httptools.HttpResponseParser(self)
+            self._bodyless = False
+        if self._broken or self._upgrading:
+            self.keep_alive = False
+        self._trailers = None

@@ -1,0 +1,229 @@
+"""Heads as bytes: which header fields pass, which are ours, and how a head is put together. Pure.
+
+A field's *name* decides its fate, so the fate of a name is worked out once and remembered: on the
+warm path a field costs one dict lookup and one append. Rules: RFC 9110, 7.6.1 (hop-by-hop fields),
+RFC 9112, 6 (framing), and the contract's section 7.
+"""
+
+from __future__ import annotations
+
+import http
+import re
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lbgateway.dataplane.target import Target
+
+HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+"""What a Host field may hold (RFC 3986, 3.2); matched in full."""
+
+
+AMBIGUOUS = b"\x00"
+"""Stands for two Authorization fields: no credential can look like it."""
+
+
+class Field(IntEnum):
+    """The fate of a header field, by its name."""
+
+    PASS = 0
+    DROP = 1
+    HOST = 2
+    CONTENT_LENGTH = 3
+    TRANSFER_ENCODING = 4
+    CONNECTION = 5
+    UPGRADE = 6
+    EXPECT = 7
+    AUTHORIZATION = 8
+    FORWARDED = 9
+    TE = 10
+    DATE = 11
+
+
+PLAIN_CONNECTION = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"Close"))
+"""Values of ``Connection`` that name no field; nearly all do not."""
+
+HOP_BY_HOP = (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"http2-settings")
+"""Meant for the next hop only; ``Connection``, ``TE``, ``Transfer-Encoding`` and ``Upgrade`` have fates of their own."""
+
+_REQUEST_FATES = {
+    **dict.fromkeys(HOP_BY_HOP, Field.DROP),
+    b"host": Field.HOST,
+    b"content-length": Field.CONTENT_LENGTH,
+    b"transfer-encoding": Field.TRANSFER_ENCODING,
+    b"connection": Field.CONNECTION,
+    b"upgrade": Field.UPGRADE,
+    b"expect": Field.EXPECT,
+    b"authorization": Field.AUTHORIZATION,
+    b"te": Field.TE,
+    b"forwarded": Field.FORWARDED,
+    b"x-real-ip": Field.FORWARDED,
+    b"x-request-id": Field.FORWARDED,
+}
+
+_RESPONSE_FATES = {
+    **dict.fromkeys(HOP_BY_HOP, Field.DROP),
+    b"x-request-id": Field.DROP,
+    b"te": Field.DROP,
+    b"content-length": Field.CONTENT_LENGTH,
+    b"transfer-encoding": Field.TRANSFER_ENCODING,
+    b"connection": Field.CONNECTION,
+    b"upgrade": Field.UPGRADE,
+    b"date": Field.DATE,
+}
+
+_REMEMBERED_NAMES = 4096
+"""Clients choose header names, so the memory of them is bounded."""
+
+
+class FieldRules(dict[bytes, Field]):
+    """Name as it was spelt -> fate; filled on first sight.
+
+    `reserved`: lower-case names that only the gateway may set (forwarded claims). A name is
+    compared with ``_`` read as ``-``, because CGI-like upstreams cannot tell the two apart.
+    """
+
+    def __init__(self, fates: dict[bytes, Field], reserved: Iterable[bytes] = (), *, forwarded: bool = False) -> None:
+        super().__init__()
+        self._fates = fates
+        self._reserved = frozenset(reserved)
+        self._forwarded = forwarded
+
+    def __missing__(self, name: bytes) -> Field:
+        fate = self._fate(name.lower())
+        if len(self) < _REMEMBERED_NAMES:
+            self[name] = fate
+        return fate
+
+    def _fate(self, lower: bytes) -> Field:
+        fate = self._fates.get(lower)
+        if fate is not None:
+            return fate
+        confusable = lower.replace(b"_", b"-")
+        if confusable in self._reserved:
+            return Field.DROP
+        if self._forwarded:
+            if lower.startswith(b"x-forwarded-"):
+                return Field.FORWARDED
+            if confusable.startswith(b"x-forwarded-") or confusable in self._fates:
+                return Field.DROP
+        return Field.PASS
+
+
+def request_rules(reserved: Iterable[bytes] = ()) -> FieldRules:
+    """The fates of request fields; `reserved` names are never accepted from a client."""
+    return FieldRules(_REQUEST_FATES, reserved, forwarded=True)
+
+
+RESPONSE_RULES = FieldRules(_RESPONSE_FATES)
+
+
+class RequestHead:
+    """What the parser found out about one request, ready to be routed and forwarded.
+
+    Defaults live in the class, and only what differs is set: making one costs no Python call. ``lines``
+    holds the passing fields as (name, b": ", value, CRLF) flattened, behind one empty slot for the
+    request line; it is the reader's to provide.
+    """
+
+    lines: list[bytes]
+    method = b""
+    target = b""
+    version = "1.1"
+    hosts: bytes | None = None
+    """The Host field; a single space if there were several."""
+    content_length = -1
+    chunked = False
+    has_body = False
+    keep_alive = True
+    expect_continue = False
+    upgrade: bytes | None = None
+    connection: bytes | None = None
+    authorization: bytes | None = None
+    te: bytes | None = None
+    forwarded: list[tuple[bytes, bytes]] | None = None
+    """What only a trusted proxy may say, as (lower-case name, value)."""
+    specials = 0
+    """How many fields are not in `lines`."""
+    trailers: list[bytes] | None = None
+    resolved: Target
+    """Set as soon as it is known that the target can be read in one way only."""
+
+
+NO_HEAD = RequestHead()
+NO_HEAD.lines = [b""]
+
+
+def tokens(value: bytes) -> list[bytes]:
+    """The lower-case members of a comma-separated list field."""
+    return [token for token in (part.strip().lower() for part in value.split(b",")) if token]
+
+
+def without(lines: list[bytes], names: Iterable[bytes], *, start: int = 0) -> list[bytes]:
+    """Drop fields by lower-case name from flattened `lines`; the first `start` slots are kept as they are."""
+    dropped = frozenset(names)
+    kept = lines[:start]
+    for index in range(start, len(lines), 4):
+        if lines[index].lower() not in dropped:
+            kept += lines[index : index + 4]
+    return kept
+
+
+def upgrade_wanted(head: RequestHead) -> bytes | None:
+    """The protocol to switch to, lower-case, if the client asks for a switch that may be tunnelled.
+
+    ``h2c`` is not: whoever tunnels it lets a client speak to the upstream behind the gateway's back.
+    """
+    if head.upgrade is None or head.connection is None or head.version != "1.1":
+        return None
+    wanted = head.upgrade.strip().lower()
+    if b"upgrade" not in tokens(head.connection) or wanted.startswith(b"h2c") or not wanted:
+        return None
+    return wanted
+
+
+def named_by_connection(head_connection: bytes | None) -> list[bytes]:
+    """Names that ``Connection`` declares hop-by-hop, apart from its own options. Empty almost always.
+
+    ``Connection: host`` and the like would take away what framing and routing stand on: those are never dropped.
+    """
+    if head_connection is None:
+        return []
+    keep = (b"keep-alive", b"close", b"upgrade", b"te", b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie")
+    return [name for name in tokens(head_connection) if name not in keep]
+
+
+# -- putting heads together ----------------------------------------------------------------------
+
+
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+STATUS_LINES = {status: _status_line(status) for status in range(100, 1000)}
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def last_chunk(trailers: list[bytes]) -> bytes:
+    """The end of a chunked body with its trailer fields (flattened lines)."""
+    return b"".join((b"0\r\n", *trailers, b"\r\n"))
+
+
+def trailer_allowed(name: bytes) -> bool:
+    """Whether a trailer field may be passed on: nothing that frames, routes, authenticates or is hop-by-hop (RFC 9110, 6.5.1)."""
+    lower = name.lower().replace(b"_", b"-")
+    return lower not in _REQUEST_FATES and lower not in _FORBIDDEN_TRAILERS and not lower.startswith(b"x-forwarded-")
+
+
+_FORBIDDEN_TRAILERS = frozenset((
+    b"trailer", b"cookie", b"set-cookie", b"content-type", b"content-encoding", b"content-range", b"cache-control",
+    b"www-authenticate", b"age", b"expires", b"date", b"location", b"retry-after", b"vary", b"warning", b"via", b"proxy-status",
+    b"max-forwards", b"range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range",
+))  # fmt: skip

@@ -1,0 +1,99 @@
+"""The messages that an exchange sends: the request as the upstream gets it, the response as the client gets it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbgateway.dataplane.head import STATUS_LINES, named_by_connection, tokens, without
+
+if TYPE_CHECKING:
+    from lbgateway.dataplane.connection import ResponseHead
+    from lbgateway.dataplane.exchange import Exchange
+    from lbgateway.dataplane.head import RequestHead
+    from lbgateway.dataplane.routing import Route
+
+
+def forwarded_request(exchange: Exchange, route: Route) -> bytes:
+    """The complete request head for the upstream. The same bytes serve every attempt."""
+    head, target = exchange.head, exchange.target
+    lines = head.lines
+    if head.connection is not None:
+        named = named_by_connection(head.connection)
+        if named:
+            lines = without(lines, named, start=1)
+    if route.request_edits is not None:
+        lines = route.request_edits.apply(lines, start=1)
+    host = target.authority or head.hosts or exchange.upstream.name.encode()
+    lines[0] = b"%b %b%b HTTP/1.1\r\nHost: %b\r\n" % (head.method, route.forward_path(target.path), target.query, host)
+    framing = b"" if not head.specials else _request_framing(head)
+    forwarded = None if head.forwarded is not None or head.version != "1.1" else exchange.downstream.forwarded_before.get(host)
+    lines += (
+        framing,
+        forwarded or exchange.downstream.forwarded(head, host),
+        exchange.extra_lines,
+        b"X-Request-Id: ",
+        exchange.request_id,
+        b"\r\n\r\n",
+    )
+    return b"".join(lines)
+
+
+def _request_framing(head: RequestHead) -> bytes:
+    """Framing and connection fields, written anew: none of the client's own passes (RFC 9112, 6; RFC 9110, 7.6.1)."""
+    upgrade = head.upgrade
+    fields = b""
+    if head.chunked:
+        fields = b"Transfer-Encoding: chunked\r\n"
+    elif head.content_length >= 0:
+        fields = b"Content-Length: %d\r\n" % head.content_length
+    if head.expect_continue and head.has_body:
+        fields += b"Expect: 100-continue\r\n"
+    if upgrade is not None:
+        return fields + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
+    if head.te is not None and b"trailers" in tokens(head.te) and head.connection is not None and b"te" in tokens(head.connection):
+        fields += b"TE: trailers\r\nConnection: TE\r\n"
+    return fields
+
+
+def response_head(exchange: Exchange, head: ResponseHead) -> bytes:
+    """The complete response head for the client."""
+    lines = head.lines
+    if head.connection is not None:
+        named = named_by_connection(head.connection)
+        if named:
+            lines = without(lines, named)
+    edits = exchange.route.response_edits
+    if edits is not None:
+        lines = edits.apply(lines)
+    if head.content_length >= 0 and head.status != 204:
+        lines.append(b"Content-Length: %d\r\n" % head.content_length)
+    elif exchange.chunked_out:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    if not head.dated:
+        lines.append(exchange.plane.date_line)
+    if not exchange.keep_alive:
+        lines.append(b"Connection: close\r\n")
+    elif exchange.head.version != "1.1":
+        lines.append(b"Connection: keep-alive\r\n")
+    return b"%b%bVia: 1.1 lbgateway\r\nX-Request-Id: %b\r\n\r\n" % (STATUS_LINES[head.status], b"".join(lines), exchange.request_id)
+
+
+def informational_response(head: ResponseHead) -> bytes:
+    """An interim response, as it came."""
+    lines = head.lines
+    if head.connection is not None:
+        lines = without(lines, named_by_connection(head.connection))
+    return b"".join((STATUS_LINES[head.status], *lines, b"\r\n"))
+
+
+def switching_response(exchange: Exchange, head: ResponseHead) -> bytes:
+    """101: the one response whose ``Connection`` and ``Upgrade`` pass."""
+    return b"".join((
+        STATUS_LINES[101],
+        *head.lines,
+        b"Connection: Upgrade\r\nUpgrade: ",
+        head.upgrade or b"",
+        b"\r\nVia: 1.1 lbgateway\r\nX-Request-Id: ",
+        exchange.request_id,
+        b"\r\n\r\n",
+    ))

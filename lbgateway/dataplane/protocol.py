@@ -1,0 +1,314 @@
+"""One client connection: uvicorn's seat, taken by us.
+
+`RequestParser` makes requests of its bytes; here they are answered, one after the other, in the order in
+which they came. Most are proxied by an `Exchange`; those for the gateway's own paths go to the ASGI
+application. Both are *handlers*: they get a request's events and answer through the same commands.
+
+What is used of uvicorn is private API of it: ``ServerState.connections``, and the call of ``shutdown()``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from random import getrandbits
+from typing import TYPE_CHECKING
+
+from lbgateway.dataplane.exchange import NEVER_S
+from lbgateway.dataplane.forwarding import forwarded_lines
+from lbgateway.dataplane.handlers import Queued, Refusal, choose_handler
+from lbgateway.dataplane.head import upgrade_wanted
+from lbgateway.dataplane.request_parser import Mode, RequestParser
+from lbgateway.dataplane.tunnel import Tunnel
+from lbgateway.errors import HeadersTooLarge, Overloaded, RequestTimeout
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from uvicorn.server import ServerState
+
+    from lbgateway.dataplane.connection import UpstreamConnection
+    from lbgateway.dataplane.exchange import Exchange
+    from lbgateway.dataplane.handlers import Handler
+    from lbgateway.dataplane.head import RequestHead
+    from lbgateway.dataplane.plane import DataPlane
+    from lbgateway.errors import GatewayError
+
+LINGER_S = 2.0
+"""How long a connection that is closed with unread input keeps reading, so that the client sees the answer (RFC 9112, 9.6)."""
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+"""What is taken over as a request id from a trusted proxy."""
+
+
+class GatewayProtocol(RequestParser):
+    """The answering half of a client connection."""
+
+    __slots__ = (
+        "_pausing",
+        "_queue",
+        "_server_state",
+        "_starting",
+        "_tunnel",
+        "closing",
+        "forwarded_before",
+        "handler",
+        "peer",
+        "scheme",
+        "server_port",
+        "transport",
+        "trusted",
+        "write",
+        "write_paused",
+    )
+
+    write: Callable[[bytes], None]
+    transport: asyncio.Transport
+
+    def __init__(self, plane: DataPlane, server_state: ServerState | None = None) -> None:
+        super().__init__(plane)
+        # for life
+        self._server_state = server_state
+        self.peer = ""
+        self.server_port = 0
+        self.scheme = b"http"
+        self.trusted = False
+        self.forwarded_before: dict[bytes, bytes] = {}
+        """What `forwarded` gave for the last Host: mostly it is the same with every request."""
+        # as it goes
+        self.closing = False
+        self.write_paused = False
+        self._pausing = False
+        self._tunnel: Tunnel | None = None
+        # what is being answered
+        self.handler: Handler | None = None
+        self._queue: deque[Queued] | None = None
+        self._starting = False
+
+    def __repr__(self) -> str:
+        return f"<GatewayProtocol {self.peer} {self.mode.name} handler={self.handler!r} queued={len(self._queue or ())}>"
+
+    # -- asyncio.Protocol ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # TCP transports are asyncio.Transport
+        self.write = self.transport.write
+        peer, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        if peer:
+            self.peer = peer[0]
+            self.server_port = server[1]
+        if transport.get_extra_info("sslcontext"):
+            self.scheme = b"https"
+        self.trusted = self.plane.trusts(self.peer)
+        if self._server_state is not None:
+            self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own classes only
+        if not self.plane.accept(self):
+            self._refuse(Overloaded("Too many connections"))
+
+    def _on_bytes(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.on_client_data(data)
+
+    def eof_received(self) -> bool:
+        return self._tunnel is not None and self._tunnel.on_client_eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio's signature
+        self.plane.connections.discard(self)
+        if self._server_state is not None:
+            self._server_state.connections.discard(self)  # type: ignore[arg-type]  # as above
+        if self._tunnel is not None:
+            self._tunnel.on_client_lost()
+        handler, self.handler = self.handler, None
+        self._queue = None
+        if handler is not None:
+            handler.on_client_gone()
+        # Breaks the cycle with the parser's callbacks.
+        self.parser = self.feeding = None  # type: ignore[assignment]  # nothing is read any more
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self._tunnel is not None:
+            self._tunnel.pause_upstream()
+        elif self.handler is not None:
+            self.handler.on_downstream_paused()
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self._tunnel is not None:
+            self._tunnel.resume_upstream()
+        elif self.handler is not None:
+            self.handler.on_downstream_resumed()
+
+    # -- requests in their order ---------------------------------------------------------------
+
+    def on_headers_complete(self) -> None:
+        if self._resyncing:
+            return
+        head, parser = self.head, self.parser
+        self._reading_head = False
+        head.method = parser.get_method()
+        if head.connection is not None or not parser.should_keep_alive():
+            # From HTTP/1.1 on a connection is kept alive without being asked to: otherwise no need to look.
+            head.keep_alive = parser.should_keep_alive()
+            head.version = parser.get_http_version()
+        if head.upgrade is not None:
+            head.upgrade = None if head.has_body else upgrade_wanted(head)
+        error = None
+        if self._fed_bytes or self._big_read or head.hosts != self._host or head.version != "1.1":
+            error = self._framing_error(head)
+        elif len(head.lines) // 4 + head.specials >= self.plane.limits.max_headers:
+            error = HeadersTooLarge("Too many header fields", close=True)
+        if self.handler is None and not self._queue:
+            self.handler = self.feeding = handler = choose_handler(self.plane, head, error)
+            handler.begin(self, head)
+        else:
+            self.feeding = self._enqueue(head, error)
+            self.pause_request()
+
+    def _enqueue(self, head: RequestHead, error: GatewayError | None) -> Queued:
+        queued = Queued(head, error)
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(queued)
+        return queued
+
+    def _refuse(self, error: GatewayError) -> None:
+        error.close = True
+        self.mode = Mode.DEAF
+        self._reading_head = False
+        self.feeding = None
+        if self.handler is None and not self._queue:
+            self.handler = handler = Refusal(error)
+            handler.begin(self, self.head)
+        else:
+            self._enqueue(self.head, error)
+
+    def _on_malformed_body(self, error: GatewayError) -> None:
+        feeding, self.feeding = self.feeding, None
+        if feeding is not None:
+            feeding.on_bad_request(error)
+        elif self.handler is None:
+            self._close()
+
+    def _advance(self) -> None:
+        """Answer what waits, one after the other. A loop, not a recursion: thousands may wait."""
+        if self._starting:
+            return
+        self._starting = True
+        while self._queue and self.handler is None and not self.transport.is_closing():
+            queued = self._queue.popleft()
+            self.handler = handler = choose_handler(self.plane, queued.head, queued.error)
+            if self.feeding is queued:
+                self.feeding = handler
+            handler.begin(self, queued.head)
+            if self.handler is handler:
+                queued.replay(handler)
+        self._starting = False
+        if self.handler is None and not self._queue:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Nothing is left to be answered: read on, or close if nothing can come any more."""
+        if self.mode is Mode.DEAF:
+            self._close()
+        elif self.mode is Mode.HTTP:
+            early, self._early = self._early, None
+            self.resume_request()
+            if early:
+                self.data_received(early)
+
+    # -- commands of the handlers --------------------------------------------------------------
+
+    def finish(self, *, keep_alive: bool) -> None:
+        """The answer is complete: the next request, or the end."""
+        self.handler = None
+        if self.feeding is not None and not isinstance(self.feeding, Queued):
+            self.feeding = None
+        if not keep_alive or self.closing:
+            self._close()
+        elif self._queue:
+            self._advance()
+        elif self._pausing or self.mode is not Mode.HTTP:
+            self._go_on()
+
+    def abort(self) -> None:
+        """Cut the connection; the client must see that the answer is incomplete."""
+        self.mode = Mode.LINGER
+        self.handler = None
+        self.transport.abort()
+
+    def pause_request(self) -> None:
+        if not self._pausing and not self.transport.is_closing():
+            self._pausing = True
+            self.transport.pause_reading()
+
+    def resume_request(self) -> None:
+        if self._pausing and not self._queue and self._early is None and not self.transport.is_closing():
+            self._pausing = False
+            self.transport.resume_reading()
+
+    def start_tunnel(self, exchange: Exchange, connection: UpstreamConnection, rest: bytes) -> None:
+        """Both sides agreed to speak another protocol: from now on bytes are bytes."""
+        early, self._early = self._early or b"", None
+        self.mode = Mode.TUNNEL
+        self._tunnel = Tunnel(exchange, self, connection)
+        self.resume_request()
+        self._tunnel.start(early, rest)
+
+    def request_id(self, head: RequestHead) -> bytes:
+        """The request's id: a trusted proxy's, or a new one of 128 random bits."""
+        if self.trusted:
+            given = dict(head.forwarded or ()).get(b"x-request-id")
+            if given is not None and REQUEST_ID.fullmatch(given):
+                return given
+        return b"%032x" % getrandbits(128)
+
+    def forwarded(self, head: RequestHead, host: bytes) -> bytes:
+        """What the upstream learns of the client, as complete lines."""
+        given = head.forwarded if self.trusted and head.forwarded is not None else ()
+        lines = forwarded_lines(peer=self.peer, scheme=self.scheme, port=self.server_port, version=head.version, host=host, given=given)
+        if not given and head.version == "1.1":
+            self.forwarded_before = {host: lines}
+        return lines
+
+    # -- the connection's life -----------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """uvicorn is going down: close when the running request is answered, or now."""
+        self.closing = True
+        if self.handler is None and not self._in_message and self._tunnel is None:
+            self._close()
+
+    def on_tick(self, now_s: float) -> None:
+        """Called by the sweep: bounds what no handler watches over."""
+        if self.handler is not None or self.mode is Mode.TUNNEL:
+            self.deadline_s = NEVER_S
+        elif self.deadline_s == NEVER_S:
+            limits = self.plane.limits
+            limit_s = limits.header_timeout_s if self._reading_head else limits.keep_alive_s
+            self.deadline_s = now_s + (LINGER_S if self.mode is Mode.LINGER else limit_s)
+        elif now_s >= self.deadline_s:
+            self._on_deadline()
+
+    def _on_deadline(self) -> None:
+        if self.mode is Mode.LINGER:
+            self.transport.abort()
+        elif self._reading_head:
+            self._refuse(RequestTimeout())
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        if self.mode is Mode.LINGER or self.transport.is_closing():
+            return
+        unread = self._in_message or self._pausing or self.mode is Mode.DEAF
+        self.mode = Mode.LINGER
+        self.handler = self._queue = self._early = self.feeding = None
+        self.deadline_s = NEVER_S
+        if unread and self.transport.can_write_eof():
+            # Closing with unread input makes TCP reset, and a reset can overtake the answer.
+            self.transport.write_eof()
+            self.resume_request()
+        else:
+            self.transport.close()

@@ -1,0 +1,242 @@
+"""The bytes of a client connection as requests: what is framed well, what is refused, where a request ends.
+
+llhttp (through httptools) does the reading, in its strict mode. What is refused here besides is what it
+lets through although two parties could read it differently (RFC 9112, 3.2, 6.1 and 11.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import httptools
+
+from lbgateway.dataplane.exchange import NEVER_S
+from lbgateway.dataplane.handlers import Queued
+from lbgateway.dataplane.head import AMBIGUOUS, HOST, NO_HEAD, Field, RequestHead, trailer_allowed
+from lbgateway.errors import BadRequest, GatewayError, HeadersTooLarge, UriTooLong
+
+if TYPE_CHECKING:
+    from lbgateway.dataplane.handlers import Handler
+    from lbgateway.dataplane.plane import DataPlane
+
+
+class Mode(IntEnum):
+    """What becomes of the bytes that arrive."""
+
+    HTTP = 0
+    DEAF = 1
+    """What is being answered is the last; more input is thrown away."""
+    LINGER = 2
+    """All is answered; input is thrown away until the other side closes, or for a while."""
+    TUNNEL = 3
+
+
+class RequestParser(asyncio.Protocol):
+    """The reading half of a client connection; `GatewayProtocol` is the other.
+
+    ``feeding`` gets the body of the message that is being read; None throws it away.
+    """
+
+    __slots__ = (
+        "_big_read",
+        "_early",
+        "_fed_bytes",
+        "_host",
+        "_in_message",
+        "_reading_head",
+        "_resyncing",
+        "deadline_s",
+        "feeding",
+        "head",
+        "mode",
+        "parser",
+        "plane",
+    )
+
+    def __init__(self, plane: DataPlane) -> None:
+        self.plane = plane
+        self.parser = httptools.HttpRequestParser(self)
+        self.mode = Mode.HTTP
+        self.deadline_s = NEVER_S
+        # the message that is being read
+        self.head = NO_HEAD
+        self.feeding: Handler | Queued | None = None
+        self._reading_head = False
+        self._in_message = False
+        self._resyncing = False
+        self._fed_bytes = 0
+        self._big_read = False
+        self._early: bytes | None = None
+        # what need not be checked again
+        self._host = b""
+
+    @abstractmethod
+    def _refuse(self, error: GatewayError) -> None:
+        """What comes is no request: answer `error` when its turn comes, and nothing after it."""
+
+    @abstractmethod
+    def pause_request(self) -> None:
+        """Stop reading."""
+
+    # -- asyncio -------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self.mode is not Mode.HTTP:
+            self._on_bytes(data)
+            return
+        if len(data) > self.plane.limits.max_head_bytes:
+            self._big_read = True
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stop:
+            self._on_upgrade_pause(data[stop.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self._on_malformed(error)
+            return
+        if self._reading_head:
+            self._fed_bytes += len(data)
+            if self._fed_bytes > self.plane.limits.max_head_bytes:
+                self._refuse(self._too_large())
+
+    def _on_bytes(self, data: bytes) -> None:
+        """Bytes that are no HTTP any more; a tunnel passes them on, everybody else throws them away."""
+
+    # -- httptools -----------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._resyncing:
+            return
+        self.head = head = RequestHead()
+        head.lines = [b""]
+        self._reading_head = self._in_message = True
+        self.deadline_s = NEVER_S
+
+    def on_url(self, url: bytes) -> None:
+        if not self._resyncing:
+            self.head.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        head = self.head
+        if not self._reading_head:
+            if not self._resyncing and trailer_allowed(name):
+                head.trailers = [*(head.trailers or ()), name, b": ", value, b"\r\n"]
+            return
+        fate = self.plane.request_rules[name]
+        if fate is Field.PASS:
+            head.lines += (name, b": ", value, b"\r\n")
+        elif fate is Field.HOST:
+            # A second Host makes the request ambiguous (RFC 9112, 3.2): no valid host has a space.
+            head.hosts = value.strip() if head.hosts is None else b" "
+        elif fate is Field.AUTHORIZATION:
+            head.authorization = value if head.authorization is None else AMBIGUOUS
+            head.lines += (name, b": ", value, b"\r\n")
+        else:
+            self._on_special(head, fate, name, value)
+
+    def _on_special(self, head: RequestHead, fate: Field, name: bytes, value: bytes) -> None:
+        head.specials += 1
+        if fate is Field.CONTENT_LENGTH:
+            head.content_length = int(value)
+            head.has_body = head.content_length > 0
+        elif fate is Field.TRANSFER_ENCODING:
+            # Only the one coding that we frame anew; HTTP/1.0 knows no chunks (RFC 9112, 6.1).
+            if value.strip().lower() != b"chunked" or head.chunked or self.parser.get_http_version() != "1.1":
+                raise BadRequest("Transfer-Encoding other than one `chunked` in HTTP/1.1")
+            head.chunked = head.has_body = True
+        elif fate is Field.CONNECTION:
+            head.connection = value if head.connection is None else head.connection + b"," + value
+        elif fate is Field.UPGRADE:
+            head.upgrade = value if head.upgrade is None else head.upgrade + b"," + value
+        elif fate is Field.EXPECT:
+            head.expect_continue = value.strip().lower() == b"100-continue"
+        elif fate is Field.TE:
+            head.te = value
+        elif fate is Field.FORWARDED:
+            head.forwarded = [*(head.forwarded or ()), (name.lower(), value.strip())]
+
+    @abstractmethod
+    def on_headers_complete(self) -> None:
+        """A head is complete."""
+
+    def on_body(self, data: bytes) -> None:
+        if self.feeding is not None:
+            self.feeding.on_request_body(data)
+
+    def on_message_complete(self) -> None:
+        head = self.head
+        if head.specials and self.parser.should_upgrade():
+            # llhttp ends the message here, body or not; `_on_upgrade_pause` knows better.
+            return
+        self._in_message = False
+        feeding, self.feeding = self.feeding, None
+        if feeding is not None and head.has_body:
+            feeding.on_request_end(head.trailers)
+
+    # -- what is wrong with a request ----------------------------------------------------------
+
+    def _framing_error(self, head: RequestHead) -> GatewayError | None:
+        """The checks that a head like the one before it need not pass again."""
+        limits = self.plane.limits
+        size = sum(map(len, head.lines)) + len(head.target)
+        self._fed_bytes, self._big_read = 0, False
+        if size > limits.max_head_bytes:
+            return UriTooLong(close=True) if len(head.target) > limits.max_head_bytes else HeadersTooLarge(close=True)
+        if len(head.lines) // 4 + head.specials >= limits.max_headers:
+            return HeadersTooLarge("Too many header fields", close=True)
+        if head.version not in ("1.1", "1.0"):
+            return BadRequest("Only HTTP/1.1 and HTTP/1.0 are spoken here", close=True)
+        if head.hosts is None and head.version == "1.1":
+            return BadRequest("No Host", close=True)
+        if head.hosts is not None and not HOST.fullmatch(head.hosts):
+            return BadRequest("Not one valid Host", close=True)
+        if head.version == "1.1":
+            self._host = head.hosts or b""
+        return None
+
+    def _too_large(self) -> GatewayError:
+        """The head is not complete, and longer than allowed already."""
+        head = self.head
+        in_request_line = len(head.lines) == 1 and not head.specials and head.hosts is None
+        return UriTooLong() if in_request_line else HeadersTooLarge()
+
+    def _on_malformed(self, error: Exception) -> None:
+        if self._in_message and not self._reading_head:
+            self.mode = Mode.DEAF
+            self._on_malformed_body(BadRequest("Malformed body", close=True))
+        elif self._in_message or self.head is NO_HEAD or self.head.keep_alive:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, GatewayError) else BadRequest(f"Malformed HTTP: {error}"))
+        else:
+            # More input behind a request with `Connection: close`: none of it counts.
+            self.mode = Mode.DEAF
+
+    @abstractmethod
+    def _on_malformed_body(self, error: GatewayError) -> None:
+        """The message that is being read cannot be completed."""
+
+    # -- upgrades ------------------------------------------------------------------------------
+
+    def _on_upgrade_pause(self, rest: bytes) -> None:
+        """llhttp stops behind a head that asks for an upgrade, whether or not a body follows."""
+        head = self.head
+        self.parser = httptools.HttpRequestParser(self)
+        if head.upgrade is not None:
+            # Whatever comes now may belong to the new protocol: it waits for the upstream's word.
+            self._early = rest
+            self.pause_request()
+            self.on_message_complete()
+            return
+        if head.has_body:
+            # The upgrade is not for us (h2c, or with a body): the body is read like any other, by a parser that knows its framing.
+            framing = b"Transfer-Encoding: chunked" if head.chunked else b"Content-Length: %d" % head.content_length
+            self._resyncing = True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+            self._resyncing = False
+        else:
+            self.on_message_complete()
+        if rest:
+            self.data_received(rest)

@@ -1,0 +1,258 @@
+"""The composition root: settings in, a running gateway out; reload, drain, stop."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+import time
+from random import Random
+from typing import TYPE_CHECKING
+
+import structlog
+
+from discovery import ConsulSource, Registry, StaticSource, static_instance
+from discovery.embedded import EmbeddedRegistry
+from lbgateway.controlplane.admin_auth import AdminAccess
+from lbgateway.controlplane.app import ControlPlaneSettings, build_app
+from lbgateway.dataplane.head import request_rules
+from lbgateway.dataplane.plane import DataPlane, Limits
+from lbgateway.dataplane.routing import compile_routes
+from lbgateway.dataplane.upstream import Upstream
+from lbgateway.errors import NoRoute
+from lbgateway.policies import compile_admit
+from lbgateway.policies.jwt_auth import TokenVerifier
+from lbgateway.telemetry.access_log import AccessLog
+from lbgateway.view import GatewayView
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable, Mapping
+    from urllib.parse import SplitResult
+
+    from discovery.instance import Instance, Snapshot
+    from discovery.registry import Expose
+    from discovery.source import Source
+    from lbgateway.config import Settings
+    from lbgateway.errors import GatewayError
+
+log = structlog.get_logger("lbgateway")
+
+HINT_EVERY_S = 10.0
+"""How often the log says that a service is registered but not exposed; a scanner must not fill it."""
+
+
+class Gateway:
+    """One gateway process: data plane, discovery and control plane, put together."""
+
+    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+        # for life
+        self.loop = loop
+        self.plane = DataPlane(loop)
+        self.view = GatewayView(self)
+        self.embedded: EmbeddedRegistry | None = None
+        self.source: Source = self._make_source(settings)
+        self.registry = Registry(
+            self.source,
+            expose=expose_of(settings),
+            named=named_services(settings),
+            on_snapshot=self._on_snapshot,
+            on_gone=self._on_gone,
+        )
+        self._hinted_at_s = -HINT_EVERY_S
+        # until the next reload
+        self.settings = settings
+        self.verifier: TokenVerifier | None = None
+        self._access_log: AccessLog | None = None
+        self.plane.missing_upstream = self._missing_upstream
+        self._apply(settings)
+
+    # -- life ----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to watch the registry and to sweep; returns at once, whether or not the registry answers."""
+        if self.settings.discovery.provider == "embedded":
+            self.embedded = EmbeddedRegistry()
+            url = _split(self.settings.discovery.consul.url)
+            await self.embedded.start(url.hostname or "127.0.0.1", url.port or 8500)
+        self.plane.start()
+        await self.registry.start()
+
+    def reload(self, settings: Settings) -> None:
+        """Take over new settings without losing a request; what cannot change in a running process is said aloud."""
+        for key in ("host", "port", "workers"):
+            if getattr(settings.server, key) != getattr(self.settings.server, key):
+                log.warning("needs a restart to take effect", key=f"server.{key}")
+        if settings.discovery.provider != self.settings.discovery.provider:
+            log.warning("needs a restart to take effect", key="discovery.provider")
+        elif settings.discovery.consul.model_copy(update={"expose": None}) != self.settings.discovery.consul.model_copy(update={"expose": None}):
+            log.warning("needs a restart to take effect", key="discovery.consul")
+        self._apply(settings)
+        if isinstance(self.source, StaticSource):
+            self.source.replace(static_services(settings))
+        self.registry.configure(expose=expose_of(settings), named=named_services(settings))
+
+    def drain(self) -> None:
+        """Finish what runs, invite no more: ready turns 503, answers close their connections."""
+        self.plane.draining = True
+
+    async def aclose(self) -> None:
+        """End everything; exchanges that still run are cut by whoever closes their connections."""
+        await self.registry.aclose()
+        if self.embedded is not None:
+            await self.embedded.aclose()
+        self.plane.stop()
+        if self._access_log is not None:
+            self._access_log.close()
+
+    # -- configuration -------------------------------------------------------------------------
+
+    def _apply(self, settings: Settings) -> None:
+        self.settings = settings
+        plane, server = self.plane, settings.server
+        self.verifier = self._make_verifier(settings)
+        plane.limits = Limits(
+            keep_alive_s=server.keep_alive,
+            header_timeout_s=server.header_timeout,
+            body_timeout_s=server.body_timeout,
+            max_head_bytes=server.max_head,
+            max_headers=server.max_headers,
+            max_connections=server.max_connections,
+        )
+        plane.body_timeout_s = server.body_timeout
+        plane.trusted = tuple(ipaddress.ip_network(str(network)) for network in server.trusted_proxies)
+        plane.request_rules = request_rules(header.lower().encode() for header in settings.auth.forward_claims.values())
+        plane.own_prefixes = (b"/health", b"/admin", *((settings.metrics.path.encode(),) if settings.metrics.enabled else ()))
+        plane.application = build_app(self.view, self._control_plane_settings(settings))
+        plane.routes = compile_routes(settings, lambda route: compile_admit(route, self.verifier))
+        for upstream in plane.upstreams.values():
+            service = settings.service(upstream.name)
+            upstream.configure(service.balancer, service.timeout.pool_idle)
+        for name in named_services(settings):
+            self._upstream(name)
+        self._apply_access_log(settings)
+
+    def _apply_access_log(self, settings: Settings) -> None:
+        if self._access_log is not None:
+            self._access_log.close()
+        self._access_log = AccessLog(sys.stdout.buffer, format=settings.logging.format) if settings.logging.access_log else None
+        if self._access_log is not None:
+            self._access_log.start()
+        self.plane.access_log = self._access_log
+
+    def _make_verifier(self, settings: Settings) -> TokenVerifier | None:
+        rules = settings.auth.jwt
+        if rules is None or rules.secret is None:
+            return None
+        return TokenVerifier(
+            secret=rules.secret.reveal(),
+            algorithms=rules.algorithms,
+            issuer=rules.issuer,
+            audience=rules.audience,
+            leeway_s=rules.leeway,
+            required_claims=rules.required_claims,
+            claims_to_headers=settings.auth.forward_claims,
+            count_failure=self._count_auth_failure,
+        )
+
+    def _count_auth_failure(self, reason: str) -> None:
+        self.plane.metrics.auth_failures[reason] += 1
+
+    def _control_plane_settings(self, settings: Settings) -> ControlPlaneSettings:
+        admin = settings.admin
+        access = AdminAccess(
+            token=admin.token.reveal() if admin.token is not None else None,
+            scope=admin.scope,
+            allow_loopback=admin.allow_loopback,
+            verify=self.verifier.claims_of if self.verifier is not None else None,
+        )
+        metrics = settings.metrics
+        return ControlPlaneSettings(access, metrics.enabled, metrics.path, metrics.public)
+
+    def _make_source(self, settings: Settings) -> Source:
+        if settings.discovery.provider == "static":
+            return StaticSource(static_services(settings))
+        consul = settings.discovery.consul
+        tls = consul.tls
+        return ConsulSource(
+            consul.url,
+            token=consul.token.reveal() if consul.token is not None else None,
+            datacenter=consul.datacenter,
+            consistency=consul.consistency,
+            wait_s=consul.wait,
+            max_age_s=consul.max_age,
+            passing_only=consul.passing_only,
+            tags=consul.tags,
+            empty_hold_s=consul.empty_hold,
+            tls_ca=tls.ca if tls else None,
+            tls_cert=tls.cert if tls else None,
+            tls_key=tls.key if tls else None,
+            random=Random(),
+            on_error=self._on_discovery_error,
+            on_update=self._on_discovery_update,
+        )
+
+    # -- discovery -----------------------------------------------------------------------------
+
+    def _on_snapshot(self, snapshot: Snapshot) -> None:
+        self._upstream(snapshot.service).take(snapshot, time.monotonic())
+
+    def _on_gone(self, name: str) -> None:
+        upstream = self.plane.upstreams.pop(name, None)
+        if upstream is not None:
+            upstream.close(time.monotonic())
+
+    def _upstream(self, name: str) -> Upstream:
+        upstream = self.plane.upstreams.get(name)
+        if upstream is None:
+            service = self.settings.service(name)
+            upstream = Upstream(name, service.balancer, pool_idle_s=service.timeout.pool_idle, loop=self.loop, random=self.plane.random)
+            self.plane.upstreams[name] = upstream
+        return upstream
+
+    def _on_discovery_error(self, kind: str) -> None:
+        self.plane.metrics.discovery_errors[kind] += 1
+
+    def _on_discovery_update(self, service: str) -> None:
+        self.plane.metrics.discovery_updates[service] += 1
+
+    def _missing_upstream(self, name: str) -> GatewayError:
+        """Unknown and unexposed look alike to a client; the operator is told the difference."""
+        now_s = time.monotonic()
+        if self.registry.registered(name) and now_s - self._hinted_at_s >= HINT_EVERY_S:
+            self._hinted_at_s = now_s
+            log.warning(
+                "a request for a registered service that is not exposed",
+                service=name,
+                reason="give it the tag lbgateway.enable=true, or name it under `services`",
+            )
+        return NoRoute()
+
+
+def expose_of(settings: Settings) -> Expose:
+    """`discovery.consul.expose` as the registry takes it."""
+    expose = settings.discovery.consul.expose
+    if isinstance(expose, str):
+        return "all" if expose == "all" else "tagged"
+    return frozenset(expose)
+
+
+def named_services(settings: Settings) -> Iterable[str]:
+    """Services that the operator names: under `services`, or in a route."""
+    return {*settings.named_services(), *(route.service for route in settings.routes if route.service is not None)}
+
+
+def static_services(settings: Settings) -> Mapping[str, list[Instance]]:
+    """The instances that the file lists."""
+    return {
+        name: [
+            static_instance(name, item.host, item.port, id=item.id, weight=item.weight, tags=item.tags, meta=item.meta, zone=item.zone)
+            for item in settings.service(name).instances
+        ]
+        for name in settings.named_services()
+    }
+
+
+def _split(url: str) -> SplitResult:
+    from urllib.parse import urlsplit  # noqa: PLC0415 for the one provider that needs it
+
+    return urlsplit(url)

@@ -1,0 +1,170 @@
+"""The door to uvicorn: sockets, signals, reload, drain. With `dataplane.protocol` the only file that knows it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import gc
+import resource
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import uvicorn
+
+from lbgateway.config import ConfigErrors
+from lbgateway.dataplane.protocol import GatewayProtocol
+from lbgateway.runtime import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
+
+    from uvicorn.server import ServerState
+
+    from lbgateway.config import Settings
+    from lbgateway.dataplane.plane import DataPlane
+
+log = structlog.get_logger("lbgateway")
+
+BACKLOG = 4096
+SPARE_FILES = 128
+"""Open files that are neither a client's connection nor an upstream's."""
+
+
+class GatewayServer(uvicorn.Server):
+    """uvicorn with our way of stopping: drain first, exit with 0, never raise the signal again."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self.gateway = gateway
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            log.info("draining", signal=signal.Signals(sig).name, requests_active=len(self.gateway.plane.active))
+        self.gateway.drain()
+        super().handle_exit(sig, frame)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        OSError: the address cannot be had, with a message for people.
+
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise OSError(error.errno, f"{host}:{port} is in use by another process") from None
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    listener.setblocking(False)
+    return listener
+
+
+async def serve(
+    settings: Settings,
+    *,
+    sockets: Sequence[socket.socket],
+    reload: Callable[[], Settings] | None = None,
+    on_started: Callable[[Gateway], None] | None = None,
+) -> None:
+    """Run one gateway on `sockets` until SIGINT or SIGTERM; SIGHUP asks `reload` for new settings."""
+    loop = asyncio.get_running_loop()
+    settings = fit_to_open_files(settings)
+    gateway = Gateway(settings, loop)
+    server = GatewayServer(uvicorn_config(gateway, settings), gateway)
+    if reload is not None:
+        loop.add_signal_handler(signal.SIGHUP, lambda: reload_settings(gateway, reload))
+    try:
+        await gateway.start()
+        # What is alive now lives as long as the process: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
+        if on_started is not None:
+            on_started(gateway)
+        log.info("listening", addresses=[address_of(listener) for listener in sockets])
+        await server.serve(sockets=list(sockets))
+        for protocol in tuple(gateway.plane.connections):
+            protocol.abort()
+    finally:
+        if reload is not None:
+            loop.remove_signal_handler(signal.SIGHUP)
+        gc.unfreeze()
+        await gateway.aclose()
+    log.info("stopped")
+
+
+def uvicorn_config(gateway: Gateway, settings: Settings) -> uvicorn.Config:
+    """uvicorn as a server only: no parser, no access log, no headers, no logging of its own."""
+    plane: DataPlane = gateway.plane
+
+    def make_protocol(config: Any, server_state: ServerState, app_state: Any, _loop: Any = None) -> GatewayProtocol:  # noqa: ARG001 uvicorn's call
+        return GatewayProtocol(plane, server_state)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await plane.application(scope, receive, send)
+
+    return uvicorn.Config(
+        application,
+        http=make_protocol,  # type: ignore[arg-type]  # uvicorn only calls it
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=max(1, round(settings.server.drain_timeout)),
+    )
+
+
+def reload_settings(gateway: Gateway, reload: Callable[[], Settings]) -> None:
+    """Take over the file as it is now; if it is bad, say why and keep the old one."""
+    try:
+        settings = fit_to_open_files(reload())
+    except ConfigErrors as errors:
+        log.error("reload refused, the old configuration stays", errors=[str(finding) for finding in errors.findings])
+        return
+    gateway.reload(settings)
+    log.info("reloaded", routes=len(gateway.plane.routes.routes), services=len(gateway.plane.upstreams))
+
+
+def fit_to_open_files(settings: Settings) -> Settings:
+    """Raise the limit of open files to its hard bound; lower ``max_connections`` if two files each would not fit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.server.max_connections
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    fitting = (soft - SPARE_FILES) // 2 if soft != resource.RLIM_INFINITY else wanted
+    if fitting >= wanted:
+        return settings
+    log.warning("server.max_connections lowered to fit the open-files limit", wanted=wanted, max_connections=fitting, open_files=soft)
+    return settings.model_copy(update={"server": settings.server.model_copy(update={"max_connections": max(1, fitting)})})
+
+
+def address_of(listener: socket.socket) -> str:
+    """The address as in a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
