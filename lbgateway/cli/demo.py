@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -24,10 +23,12 @@ import uvloop
 from discovery.embedded import EmbeddedRegistry
 from lbgateway.cli.echo import SERVICE
 from lbgateway.config import load_text
-from lbgateway.server import serve
+from lbgateway.server import bind, serve
+from lbgateway.telemetry import logging
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, MutableMapping
+    from socket import socket
     from types import FrameType
 
     from lbgateway.config import Settings
@@ -40,6 +41,8 @@ READY_WITHIN_S = 30.0
 LEAVE_WITHIN_S = 3.0
 REMIND_AFTER_S = 1.0
 TOKEN_TTL_S = 24 * 3600
+LOG_LEVEL = "warning"
+"""What goes well is seen in the answers; the terminal is for the lines to paste."""
 
 
 def main() -> int:
@@ -69,6 +72,7 @@ async def demo() -> None:
     """Start all, serve, stop all."""
     stop = stop_signals()
     secret = secrets.token_urlsafe(32)
+    logging.configure(LOG_LEVEL, "console")
     with listen(GATEWAY_PORT) as listener:
         port = listener.getsockname()[1]
         say_if_moved("gateway", GATEWAY_PORT, port)
@@ -85,7 +89,7 @@ async def demo() -> None:
 def stop_signals() -> asyncio.Event:
     """An event that SIGINT and SIGTERM set, however often they come.
 
-    The gateway puts handlers of its own over these while it serves, and raises the signal once more when it is done.
+    The gateway puts handlers of its own over these while it serves.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -110,19 +114,11 @@ async def ended(serving: asyncio.Task[None], stop: asyncio.Event) -> None:
             signal.raise_signal(signal.SIGTERM)
 
 
-def listen(port: int) -> socket.socket:
+def listen(port: int) -> socket:
     """A listening socket on `port`, or on the next one that is free."""
     for candidate in range(port, port + PORTS_TRIED):
-        listener = socket.socket()
-        # Connections of an earlier run that linger do not make a port busy; a listener does.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, candidate))
-            listener.listen(1024)
-        except OSError:
-            listener.close()
-        else:
-            return listener
+        with contextlib.suppress(OSError):
+            return bind(HOST, candidate)
     raise DemoError(f"no free port from {port} to {port + PORTS_TRIED - 1}")
 
 
@@ -182,11 +178,13 @@ def configuration(port: int, registry: str, secret: str) -> Settings:
     """What a file for ``lbgateway run`` would say. The environment has no part in it."""
     text = json.dumps(
         {
-            "server": {"host": HOST, "port": port},
+            "server": {"host": HOST, "port": port, "max_connections": 1000},
             "discovery": {"provider": "consul", "consul": {"url": registry}},
+            # Visible turns; the default prefers whoever answered fastest, and among equals on one machine that is chance.
+            "services": {SERVICE: {"balancer": "round_robin"}},
             "auth": {"jwt": {"algorithms": ["HS256"], "secret": secret}},
             "admin": {"allow_loopback": True},
-            "logging": {"level": "warning", "format": "console", "access_log": False},
+            "logging": {"level": LOG_LEVEL, "format": "console", "access_log": False},
         }
     )
     return load_text(text, "demo", {})
