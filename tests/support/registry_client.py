@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any, Self
@@ -68,3 +69,10 @@ def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < end_s, "it did not happen in time"
         time.sleep(0.02)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 3.0) -> None:
+    """The same inside an event loop."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 the code under test has no event for a test to wait on
+            await asyncio.sleep(0.01)
