@@ -193,6 +193,7 @@ class ConsulSource:
         wait_s = self._wait_s if len(watchers) <= MAX_BLOCKED else min(self._wait_s, CROWDED_WAIT_S)
         for watcher in watchers:
             watcher.pacer.wait_s = wait_s
+            watcher.pacer.crowd = len(watchers)
 
     def _end(self, watcher: Watcher) -> None:
         task = watcher.stop()

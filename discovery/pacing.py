@@ -8,7 +8,8 @@ next read is plain again.
 Failures are paced by exponential back-off with full jitter (Brooker, "Exponential Backoff And
 Jitter", AWS 2015). The caps differ: a connection that is refused costs nobody anything, so the
 return of a restarted registry is noticed within two seconds, while one that hangs is left alone for
-up to thirty.
+up to thirty. Many watches of one registry share the work: each waits longer, and whichever gets
+through first nudges the others.
 
 Reads of a healthy registry pass a token bucket: ten at once, then one per 50 ms with some dither.
 Twice as quick as consul-template, because a new instance is to be reached within 100 ms even in the
@@ -48,7 +49,11 @@ NUDGE_S: Final = 0.25
 FRUITLESS_CAP_S: Final = 5.0
 REGRESS_INTERVAL_S: Final = 1.0
 RESYNC_S: Final = 300.0
+SHORTEST_WAIT_S: Final = 0.1
 RETRY_AFTER_CAP_S: Final = 300.0
+OUTAGE_CAP_S: Final = 30.0
+PER_WATCH_S: Final = 0.2
+"""In an outage all watches together try about ten times a second, however many they are."""
 
 
 class WatchState(enum.StrEnum):
@@ -116,6 +121,8 @@ class Pacer:
         # for life
         self.wait_s = wait_s
         self.consistency = consistency
+        self.crowd = 1
+        """How many watches there are of the same registry."""
         self._random = random
         # where the watch stands
         self.state = WatchState.INIT
@@ -126,6 +133,10 @@ class Pacer:
         # since the last read
         self._asked_at_s = float("-inf")
         self._verify = False
+        self._rechecking = False
+        # since the last second look that worked
+        self._rechecks_failed = 0
+        self._recheck_after_s = float("-inf")
         # since the last good answer
         self.failures = 0
         self._backoff = OTHER
@@ -142,25 +153,27 @@ class Pacer:
 
     def next_read(self, now_s: float, recheck: Recheck | None = None) -> Read:
         """What to ask now; `recheck` is what a doubted loss wishes for."""
-        read = self._choose(now_s, recheck)
+        recheck_at_s = float("inf") if recheck is None else max(recheck.at_s, self._recheck_after_s)
+        # After a failure the ordinary mode comes first: a leader that is away must not hide what others still tell.
+        self._rechecking = now_s >= recheck_at_s and self.state not in _FAILED and not self._verify
+        if recheck is not None and self._rechecking:
+            read = Read(consistency=self._at_least(recheck.consistency))
+        else:
+            read = self._choose(now_s, recheck_at_s)
         self._enter(WatchState.BLOCK if read.index else WatchState.SYNC)
         self._tokens = min(BURST, self._tokens + (now_s - self._asked_at_s) / INTERVAL_S) - 1.0
         self._asked_at_s = now_s
         self._verify = self._cache_next = False
         return read
 
-    def _choose(self, now_s: float, recheck: Recheck | None) -> Read:
+    def _choose(self, now_s: float, recheck_at_s: float) -> Read:
         if self._cache_next:
             return Read(cached=True)
         if self._verify:
             return Read(consistency=self._at_least(Consistency.DEFAULT))
-        # After a failure the ordinary mode comes first: a leader that is away must not hide what others still tell.
-        if recheck is not None and now_s >= recheck.at_s and self.state not in _FAILED:
-            return Read(consistency=self._at_least(recheck.consistency))
         if not self.index or now_s >= self._resync_at_s:
             return Read(consistency=self.consistency)
-        wait_s = self.wait_s if recheck is None else min(self.wait_s, max(recheck.at_s - now_s, 0.1))
-        return Read(self.index, wait_s, self.consistency)
+        return Read(self.index, min(self.wait_s, max(recheck_at_s - now_s, SHORTEST_WAIT_S)), self.consistency)
 
     def _at_least(self, wanted: Consistency) -> Consistency:
         return max(wanted, self.consistency, key=lambda mode: mode.strength)
@@ -168,6 +181,8 @@ class Pacer:
     def answered(self, now_s: float, index: str | None, read: Read) -> bool:
         """Note a good answer and its index header; True if the index went backwards."""
         self.failures, self._backoff, self._try_cache = 0, OTHER, False
+        if self._rechecking:
+            self._rechecks_failed, self._recheck_after_s = 0, float("-inf")
         if not read.index:
             self._resync_at_s = now_s + RESYNC_S * self._random.uniform(0.8, 1.2)
         self.index = next_index(index, read.index)
@@ -203,6 +218,9 @@ class Pacer:
 
     def failed(self, now_s: float, error: DiscoveryError) -> None:
         """Note a failure: drop the index, choose the pause."""
+        if self._rechecking:
+            self._recheck_after_s = now_s + min(OUTAGE_CAP_S, 2.0 ** min(self._rechecks_failed, 10))
+            self._rechecks_failed += 1
         backoff = BACKOFFS.get(type(error), OTHER)
         if backoff is not self._backoff:
             # Another kind of failure is progress (refused, then "no leader"), but no licence to hurry.
@@ -218,7 +236,10 @@ class Pacer:
     def _pause_s(self, backoff: Backoff, error: DiscoveryError) -> float:
         if isinstance(error, Busy) and error.retry_after_s is not None:
             return min(error.retry_after_s, RETRY_AFTER_CAP_S) + self._random.uniform(0, NUDGE_S)
-        longest_s = max(backoff.floor_s, min(backoff.cap_s, backoff.first_s * 2.0 ** min(self.failures, 10)))
+        cap_s = backoff.cap_s
+        if backoff.outage:
+            cap_s = min(OUTAGE_CAP_S, max(cap_s, PER_WATCH_S * self.crowd))
+        longest_s = max(backoff.floor_s, min(cap_s, backoff.first_s * 2.0 ** min(self.failures, 10)))
         return self._random.uniform(backoff.floor_s, longest_s)
 
     def nudged(self, now_s: float) -> None:

@@ -111,7 +111,7 @@ def judge(known: Iterable[Instance], holds: Mapping[InstanceKey, Hold], answer: 
     kept = _absent(usable, holds, answer, hold_s) | _critical(usable, holds, answer, hold_s)
     served = {instance.key: instance for instance in answer.instances}
     served |= {key: hold.suspect() for key, hold in kept.items()}
-    return Judgement(tuple(served[key] for key in sorted(served)), kept, _recheck(kept, answer.at_s, hold_s))
+    return Judgement(tuple(served[key] for key in sorted(served)), kept, _recheck(kept, answer, hold_s))
 
 
 def _absent(
@@ -194,13 +194,15 @@ def _gap_s(hold_s: float) -> float:
     return min(RECHECK_S, hold_s / 3)
 
 
-def _recheck(holds: Mapping[InstanceKey, Hold], now_s: float, hold_s: float) -> Recheck | None:
-    """The earliest second look that any hold needs; never at once, whatever the past holds."""
+def _recheck(holds: Mapping[InstanceKey, Hold], answer: Answer, hold_s: float) -> Recheck | None:
+    """The earliest second look that any hold needs; not at once if this very answer was as good as one."""
     wishes = [wish for hold in holds.values() if (wish := _wish(hold, hold_s)) is not None]
     if not wishes:
         return None
     at_s, strength = min(wishes)
-    return Recheck(max(at_s, now_s + _gap_s(hold_s)), tuple(Consistency)[-strength])
+    if answer.consistency.strength >= -strength:
+        at_s = max(at_s, answer.at_s + _gap_s(hold_s))
+    return Recheck(at_s, tuple(Consistency)[-strength])
 
 
 def _wish(hold: Hold, hold_s: float) -> tuple[float, int] | None:

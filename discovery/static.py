@@ -20,14 +20,15 @@ def static_instance(
     address: str,
     port: int,
     *,
+    id: str | None = None,  # noqa: A002 the registry's own word
     weight: int = 1,
     tags: Iterable[str] = (),
     meta: Mapping[str, str] | None = None,
     zone: str | None = None,
 ) -> Instance:
-    """An instance from a file. Its identity is its place, so that reordering a file changes nothing."""
+    """An instance from a file. Without an `id` its identity is its place, so that reordering a file changes nothing."""
     return Instance(
-        key=InstanceKey(PROVIDER, "", "", "", f"{address}:{port}"),
+        key=InstanceKey(PROVIDER, "", "", "", id or f"{address}:{port}"),
         service=service.lower(),
         address=address,
         port=port,
@@ -86,10 +87,10 @@ class StaticSource:
     def replace(self, services: Mapping[str, Iterable[Instance]]) -> None:
         """Put `services` in the place of all that was known; tells those whose service changed."""
         old, self._services = self._services, _ordered(services)
-        changed = [name for name in old.keys() | self._services.keys() if old.get(name) != self._services.get(name)]
-        if not changed:
+        if old == self._services:
             return
         self._index += 1
+        changed = [name for name in old.keys() | self._services.keys() if old.get(name, ()) != self._services.get(name, ())]
         for name in changed:
             self._versions[name] = self._versions.get(name, 1) + 1
         if self._catalog_listener is not None:

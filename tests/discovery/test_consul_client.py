@@ -1,0 +1,173 @@
+"""The edge: what goes out over HTTP, and what httpx's errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import httpx
+import pytest
+
+from discovery import errors
+from discovery.consul_client import MAX_BLOCKED, ConsulClient, tls_context, translate
+from discovery.consul_wire import Consistency, Read
+from discovery.errors import DiscoveryError
+from tests.discovery.fake_consul import FakeConsul, entry
+from tests.support.virtual_time import run_virtual
+
+PATH = "/v1/health/service/orders"
+
+
+class Recorder(httpx.AsyncBaseTransport):
+    """Answers anything, remembers the last request."""
+
+    def __init__(self, answer: httpx.Response | Exception) -> None:
+        self.answer = answer
+        self.request: httpx.Request | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.request = request
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def test_a_read_becomes_a_request() -> None:
+    """Path below the URL's own, token in a header, gzip wanted, all timeouts set."""
+    recorder = Recorder(httpx.Response(200, content=b"[]", headers={"X-Consul-Index": "7"}))
+    client = ConsulClient("http://consul.test/base/", token=" secret\n", datacenter="dc2", transport=recorder)
+
+    answer = await client.ask("/v1/health/service/a%2Fb", Read(7, 32.0))
+    await client.aclose()
+
+    request = recorder.request
+    assert request is not None
+    assert request.url.raw_path == b"/base/v1/health/service/a%2Fb?stale=&dc=dc2&index=7&wait=32000ms"
+    assert request.headers["X-Consul-Token"] == "secret"
+    assert request.headers["Accept-Encoding"] == "gzip"
+    assert request.extensions["timeout"] == {"connect": 2.0, "read": 44.0, "write": 44.0, "pool": None}
+    assert (answer.status, answer.body, answer.index) == (200, b"[]", "7")
+
+
+async def test_without_a_token_there_is_no_header() -> None:
+    """An empty one would be refused."""
+    recorder = Recorder(httpx.Response(200, content=b"[]"))
+    client = ConsulClient("http://consul.test", token="", transport=recorder)
+    await client.ask(PATH, Read())
+    await client.aclose()
+
+    assert recorder.request is not None
+    assert "X-Consul-Token" not in recorder.request.headers
+
+
+async def test_a_renewed_token_is_picked_up() -> None:
+    """A function is asked for every read."""
+    tokens = iter(["old", "new"])
+    recorder = Recorder(httpx.Response(200, content=b"[]"))
+    client = ConsulClient("http://consul.test", token=lambda: next(tokens), transport=recorder)
+    await client.ask(PATH, Read())
+    await client.ask(PATH, Read())
+    await client.aclose()
+
+    assert recorder.request is not None
+    assert recorder.request.headers["X-Consul-Token"] == "new"
+
+
+async def test_a_token_that_no_header_can_carry_is_told_without_telling_it() -> None:
+    """Errors land in logs, tokens must not."""
+    client = ConsulClient("http://consul.test", token="sécrèt", transport=Recorder(httpx.Response(200)))
+    with pytest.raises(errors.Misconfigured) as caught:
+        await client.ask(PATH, Read())
+    await client.aclose()
+
+    assert "crèt" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (httpx.ConnectError("refused"), errors.Unreachable),
+        (httpx.ConnectTimeout("slow"), errors.Unreachable),
+        (httpx.ReadTimeout("silent"), errors.ReadTimedOut),
+        (httpx.PoolTimeout("full"), errors.ReadTimedOut),
+        (httpx.ReadError("reset"), errors.ConnectionLost),
+        (httpx.WriteError("reset"), errors.ConnectionLost),
+        (httpx.RemoteProtocolError("eof"), errors.ConnectionLost),
+        (httpx.DecodingError("gzip"), errors.MalformedAnswer),
+        (httpx.UnsupportedProtocol("ftp"), errors.Misconfigured),
+        (httpx.InvalidURL("::"), errors.Misconfigured),
+        (httpx.TooManyRedirects("loop"), DiscoveryError),
+    ],
+)
+async def test_errors_are_translated_once(theirs: Exception, ours: type[DiscoveryError]) -> None:
+    """Nobody behind this file knows httpx."""
+    assert type(translate(theirs)) is ours
+    client = ConsulClient("http://consul.test", transport=Recorder(theirs))
+    with pytest.raises(ours):
+        await client.ask(PATH, Read())
+    await client.aclose()
+
+
+def test_an_error_without_words_is_named_at_least() -> None:
+    """An operator should not read an empty string."""
+    assert str(translate(httpx.ReadError(""))) == "ReadError"
+
+
+async def test_a_body_that_is_no_gzip_is_malformed() -> None:
+    """A truncated answer is none."""
+    broken = httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))
+    client = ConsulClient("http://consul.test", transport=Recorder(broken))
+    with pytest.raises(errors.MalformedAnswer):
+        await client.ask(PATH, Read())
+    await client.aclose()
+
+
+@pytest.mark.parametrize("url", ["localhost:8500", "ftp://x", ""])
+def test_a_url_must_be_http(url: str) -> None:
+    """Said at the start, not with the first read."""
+    with pytest.raises(ValueError, match="must begin with http"):
+        ConsulClient(url)
+
+
+def test_more_watches_than_may_block_take_turns() -> None:
+    """And plain reads never wait for them."""
+
+    async def story() -> None:
+        fake = FakeConsul()
+        fake.put("orders", entry(1))
+        client = ConsulClient("http://consul.test", transport=fake)
+        blocked = [asyncio.create_task(client.ask(PATH, Read(11, 1.0))) for _ in range(MAX_BLOCKED + 10)]
+        await asyncio.sleep(0.5)
+        assert fake.blocked == MAX_BLOCKED
+        assert (await client.ask(PATH, Read(consistency=Consistency.DEFAULT))).status == 200
+        await asyncio.gather(*blocked)
+        assert asyncio.get_running_loop().time() == pytest.approx(1002.0, abs=0.1)
+        await client.aclose()
+
+    run_virtual(story())
+
+
+async def test_nothing_listens_is_unreachable() -> None:
+    """Over a real socket, and the pools close twice without complaint."""
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = ConsulClient(f"http://127.0.0.1:{port}", verify=False)
+    with pytest.raises(errors.ConnectionLost):
+        await client.ask(PATH, Read())
+    server.close()
+    await server.wait_closed()
+    with pytest.raises(errors.Unreachable):
+        await client.ask(PATH, Read())
+    await client.aclose()
+    await client.aclose()
+
+
+def test_tls_needs_readable_files(tmp_path: Path) -> None:
+    """http needs none; https takes the system's authorities, or the ones named."""
+    assert tls_context("http://consul.test", None, None, None) is False
+    assert isinstance(tls_context("https://consul.test", None, None, None), ssl.SSLContext)
+    with pytest.raises(OSError, match="No such file"):
+        tls_context("https://consul.test", str(tmp_path / "ca.pem"), None, None)
+    with pytest.raises(OSError, match="No such file"):
+        tls_context("https://consul.test", None, str(tmp_path / "cert.pem"), None)
