@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbgateway.config.errors import Finding, did_you_mean
-from lbgateway.config.settings import EVERY_SERVICE
+from lbgateway.config.settings import EVERY_SERVICE, mask_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,7 +135,7 @@ def _in_common(one: RouteSettings, other: RouteSettings) -> str:
     theirs = {name.lower(): value for name, value in other.headers.items()}
     if any(theirs.get(name, value) != value for name, value in mine.items()):
         return ""
-    fields = sorted(f"{name}: {value}" for name, value in {**one.headers, **other.headers}.items())
+    fields = sorted(f"{name}: {mask_header(name, value)}" for name, value in {**one.headers, **other.headers}.items())
     return " ".join([one.host or "any host", one.prefix, *methods[:1]]) + (f" with {', '.join(fields)}" if fields else "")
 
 

@@ -1,0 +1,33 @@
+"""`server`."""
+
+import pytest
+
+from tests.lbgateway.config.reading import errors_of, settings_of
+
+
+def test_the_defaults_are_the_contracts():
+    """Seconds and bytes."""
+    server = settings_of("auth: {default: none}").server
+
+    assert (server.host, server.port, server.workers) == ("127.0.0.1", 8080, 1)
+    assert (server.keep_alive, server.header_timeout, server.body_timeout, server.drain_timeout) == (75.0, 10.0, 30.0, 30.0)
+    assert (server.max_head, server.max_headers, server.max_body, server.max_connections) == (65536, 128, None, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("port: 65536", "server.port: must be at most 65535"),
+        ("port: -1", "server.port: must be at least 0"),
+        ("port: http", "server.port: must be a whole number"),
+        ("port: [1]", "server.port: must be a whole number"),
+        ("max_head: 1MB2", "server.max_head: not a size: write for example 512B, 64KiB, 10MiB or 1GiB"),
+        ("max_headers: 0", "server.max_headers: must be at least 1"),
+        ("keep_alive: 0s", "server.keep_alive: must be more than zero"),
+        ("keep-alive: 5s", "server.keep-alive: unknown key; did you mean `keep_alive`?"),
+        ("trusted_proxies: 10.0.0.0/8", "server.trusted_proxies: must be a list, such as [a, b]"),
+    ],
+)
+def test_mistakes_are_told(text, sentence):
+    """One sentence, at the key."""
+    assert errors_of(f"auth: {{default: none}}\nserver:\n  {text}") == [f"gw.yaml:3: {sentence}"]
