@@ -129,9 +129,14 @@ class Catalog:
 
     def _put_check(self, check: Check, number: int) -> None:
         old = self.checks.get(check.id)
-        if old is None or old.record != check:
-            self.checks[check.id] = Row(check, old.create_index if old else number, number)
-            self._touch_check(check, number)
+        if old is None:
+            self.checks[check.id] = Row(check, number, number)
+        elif old.record != check:
+            self.checks[check.id] = Row(check, old.create_index, number)
+            self._touch_check(old.record, number)  # it may have decided over another service
+        else:
+            return
+        self._touch_check(check, number)
 
     def _touch_check(self, check: Check, number: int) -> None:
         self._table_index["checks"] = number

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -45,6 +47,16 @@ class RegistryThread:
         if empty:
             self.registry = EmbeddedRegistry(**self.options)
         self.start()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Accepts connections and answers nothing."""
+        gate = threading.Event()
+        self._loop.call_soon_threadsafe(gate.wait)
+        try:
+            yield
+        finally:
+            gate.set()
 
     def close(self) -> None:
         self.kill()

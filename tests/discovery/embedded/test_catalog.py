@@ -44,6 +44,7 @@ SCOPES = {
         (lambda one: one.put(A2, [check_of(A2)]), {"services", "checks", "a"}),
         (lambda one: one.put(Service("a1", "a", tags=("t",))), {"services", "a"}),
         (lambda one: one.put(None, [check_of(A1, "critical")]), {"checks", "a"}),
+        (lambda one: one.put(None, [Check("service:a1", "c", service_id="b1", service_name="b")]), {"checks", "a", "b"}),
         (lambda one: one.remove_check("service:a1"), {"checks", "a"}),
         (lambda one: one.put(None, [Check("node", "node")]), {"checks", "a", "b"}),
         (lambda one: one.remove_check("serfHealth"), {"checks", "a", "b"}),
