@@ -68,3 +68,11 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
+
+
+if TYPE_CHECKING:
+    from discovery.announcement import HttpCheck, Ttl
+    from discovery.registrar import RegistrationRefused
+
+_HOMES |= {"HttpCheck": "announcement", "RegistrationRefused": "registrar", "Ttl": "announcement"}
+__all__ += ["HttpCheck", "RegistrationRefused", "Ttl"]

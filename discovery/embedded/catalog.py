@@ -140,11 +140,15 @@ class Catalog:
 
     def _touch_check(self, check: Check, number: int) -> None:
         self._table_index["checks"] = number
-        name = check.service_name.lower()
-        if not check.service_id:  # a check of the node decides over every instance on it
-            self._service_index.update(dict.fromkeys(self._service_index, number))
-        elif name in self._service_index:  # or else its instance was renamed, and the old name has ended
+        # A check of the node decides over every instance on it.
+        names = self._names_of(check) if check.service_id else set(self._service_index)
+        for name in names & self._service_index.keys():
             self._service_index[name] = number
+
+    def _names_of(self, check: Check) -> set[str]:
+        """The service that a check names, and the one that its instance belongs to since it was renamed."""
+        row = self.services.get(check.service_id)
+        return {check.service_name.lower()} | ({row.record.name.lower()} if row is not None else set())
 
     def _lose_instance(self, name: str, number: int) -> None:
         self._table_index["services"] = number
