@@ -7,11 +7,10 @@ decide, `last_good` keeps.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from random import Random
 from typing import TYPE_CHECKING, Final
-
-import structlog
 
 from discovery.consul_body import PROVIDER
 from discovery.consul_client import MAX_BLOCKED, ConsulClient, tls_context
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from discovery.instance import Snapshot
     from discovery.source import CatalogListener, SnapshotListener
 
-log = structlog.get_logger("discovery")
+log = logging.getLogger(__name__)
 
 CROWDED_WAIT_S: Final = 1.0
 """With more watches than may block at a time they take turns, each blocking for so long."""
@@ -204,15 +203,15 @@ class ConsulSource:
     def _failed(self, kind: str, text: str) -> None:
         self._on_error(kind)
         if kind == INDEX_RESET:
-            log.info("registry_index_reset", provider=PROVIDER, url=self._http.url)
+            log.info("Consul's index went backwards: it was restarted or restored", extra={"url": self._http.url})
         elif kind != self._logged:  # one line per kind and outage, however many watches fail
             self._logged = kind
-            log.warning("registry_read_failed", provider=PROVIDER, url=self._http.url, kind=kind, error=text)
+            log.warning("Consul cannot be read, what is known stays: %s", text, extra={"url": self._http.url, "reason": kind})
 
     def _recovered(self, recovered: Watcher) -> None:
         if self._logged is not None:
             self._logged = None
-            log.info("registry_back", provider=PROVIDER, url=self._http.url)
+            log.info("Consul answers again", extra={"url": self._http.url})
         for watcher in self._watchers():
             if watcher is not recovered:
                 watcher.nudge()

@@ -6,11 +6,10 @@ synchronously, and only when instances (names, tags) or the state have changed.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from urllib.parse import quote
-
-import structlog
 
 from discovery.consul_body import Reading, decode_catalog, decode_health
 from discovery.consul_wire import digest, next_index
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from discovery.source import CatalogListener, SnapshotListener
 
 T = TypeVar("T")
-log = structlog.get_logger("discovery")
+log = logging.getLogger(__name__)
 
 MALFORMED_ENTRY: Final = "malformed_entry"
 
@@ -35,7 +34,7 @@ def tell(listener: Callable[[T], None], news: T) -> None:
     try:
         listener(news)
     except Exception:
-        log.exception("listener_failed", listener=repr(listener))
+        log.exception("a listener broke: %r", listener)
 
 
 class LastGood(Protocol):

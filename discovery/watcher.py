@@ -7,9 +7,8 @@ what is kept lies in `last_good`. Nothing that a registry answers, or fails to a
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
-
-import structlog
 
 from discovery.consul_wire import failure
 from discovery.errors import DiscoveryError
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from discovery.last_good import LastGood
     from discovery.pacing import Pacer
 
-log = structlog.get_logger("discovery")
+log = logging.getLogger(__name__)
 
 INDEX_RESET = "index_reset"
 
@@ -93,7 +92,7 @@ class Watcher:
             except DiscoveryError as error:
                 self._failed(error)
             except Exception as error:  # a bug must not end discovery for good
-                log.exception("watch_bug", path=self.kept.path)
+                log.exception("a bug while watching %s", self.kept.path)
                 self._failed(DiscoveryError(f"internal error: {error!r}"))
 
     async def _pause(self) -> None:

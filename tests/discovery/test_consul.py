@@ -137,6 +137,39 @@ def test_the_read_after_an_outage_does_not_block() -> None:
     play(story)
 
 
+def test_an_index_that_goes_backwards_is_counted_and_followed() -> None:
+    """A good answer with a lower index: the body counts, and the next read blocks on nothing."""
+
+    async def story(scene: Scene) -> None:
+        await scene.orders()
+        scene.consul.put("orders", entry(1), entry(2), entry(3), entry(4), index=5)
+        await asyncio.sleep(31)
+        assert scene.errors["index_reset"] == 2
+        assert len(scene.told[-1].instances) == 4
+        assert scene.consul.reads_of("orders")[-1][1]["index"] == "5"
+
+    play(story)
+
+
+def test_an_outage_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """One per kind of failure, however many watches fail and however often; and one when it is over."""
+    caplog.set_level("INFO", logger="discovery")
+
+    async def story(scene: Scene) -> None:
+        await scene.orders()
+        scene.consul.kill()
+        await asyncio.sleep(60)
+        scene.consul.down = False
+        await asyncio.sleep(3)
+
+    play(story)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Consul cannot be read, what is known stays: Server disconnected without sending a response.",
+        "Consul cannot be read, what is known stays: All connection attempts failed",
+        "Consul answers again",
+    ]
+
+
 def test_a_registry_that_restarts_empty_fails_nobody() -> None:
     """Services come back one by one within eight seconds; until then they are suspects."""
 
