@@ -80,7 +80,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--config", metavar="FILE", required=True)
     run.add_argument("--workers", metavar="N", help="over server.workers")
     run.add_argument("--host", metavar="H", help="over server.host")
-    run.add_argument("--port", metavar="P", help="over server.port")
+    run.add_argument("--port", metavar="P", type=int, help="over server.port")
     run.add_argument("--takeover", action="store_true", help="take the port over from a running gateway (not available in this version)")
 
 
@@ -102,7 +102,7 @@ def overrides(args: argparse.Namespace) -> list[Override]:
     from lbgateway.config import Override
 
     return [
-        Override(f"--{name}", ("server", name), getattr(args, name))
+        Override(f"--{name}", ("server", name), str(getattr(args, name)))
         for name in ("workers", "host", "port")
         if getattr(args, name) is not None
     ]

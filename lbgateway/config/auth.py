@@ -9,9 +9,7 @@ from lbgateway.config.route import AuthMode
 from lbgateway.config.secret import Secret
 from lbgateway.config.section import Section
 
-Algorithm = Literal[
-    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
-]
+Algorithm = Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 
 FORWARD_CLAIMS = {"sub": "X-User-Id", "scope": "X-User-Scope"}

@@ -47,9 +47,7 @@ def interpolate(text: str, environ: Mapping[str, str]) -> str:
         if default is not None:
             return environ.get(name) or default
         if name not in environ:
-            errors.append(
-                ValueError(f"the environment variable {name} is not set (${{{name}:-…}} would give a default)")
-            )
+            errors.append(ValueError(f"the environment variable {name} is not set (${{{name}:-…}} would give a default)"))
         return environ.get(name, "")
 
     replaced = _REFERENCE.sub(replace, text)

@@ -23,9 +23,7 @@ _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?", re.ASCII)
 _PARAMETERS = re.compile(r";|%3B")
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]", re.ASCII)
 _PATH_SAFE = "/%:@!$&'()*+,;=-._~{}|[]^`\"<>"
-_FRAMING = frozenset(
-    ("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
-)
+_FRAMING = frozenset(("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"))
 _OURS = frozenset(("forwarded", "host", "via", "x-real-ip", "x-request-id"))
 MAX_PORT = 65535
 MIN_HEAD_BYTES = 2**10

@@ -139,9 +139,7 @@ def _in_common(one: RouteSettings, other: RouteSettings) -> str:
     return " ".join([one.host or "any host", one.prefix, *methods[:1]]) + (f" with {', '.join(fields)}" if fields else "")
 
 
-def _unknown_names(
-    settings: Settings, routes: dict[int, RouteSettings], sound: Whole
-) -> Iterator[tuple[KeyPath, str]]:
+def _unknown_names(settings: Settings, routes: dict[int, RouteSettings], sound: Whole) -> Iterator[tuple[KeyPath, str]]:
     """With the static provider the file knows every service; elsewhere the registry does."""
     if settings.discovery.provider != "static" or not sound(("services",)) or not sound(("discovery",)):
         return

@@ -122,9 +122,7 @@ def _mask(value: object) -> object:
     """Hide passwords in addresses, and header values whose name says that they are credentials."""
     if isinstance(value, dict):
         in_headers = {"set", "add"} & value.keys()
-        return {
-            key: _mask_headers(item) if key in ("headers", *in_headers) else _mask(item) for key, item in value.items()
-        }
+        return {key: _mask_headers(item) if key in ("headers", *in_headers) else _mask(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_mask(item) for item in value]
     if isinstance(value, str):

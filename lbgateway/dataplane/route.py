@@ -97,7 +97,6 @@ class Route:
 
     __slots__ = (
         "label",
-        "source",
         "host",
         "prefix",
         "methods",
@@ -141,7 +140,6 @@ class Route:
         # who it is
         self.label = (view["host"] or "") + view["prefix"]
         """For metrics and logs: what the operator wrote, never what a client sends."""
-        self.source = view["source"]
         self.view = view
         # what it matches
         self.host = view["host"]

@@ -61,8 +61,8 @@ class _Host:
         else:
             node.routes += (route,)
 
-    def find(  # noqa: PLR0913 the signature of `RouteTable.match`, and one collector for refusals
-        self, host: bytes | None, path: bytes, method: bytes, lines: list[bytes], allowed: set[bytes] | None = None  # noqa: ARG002 as above
+    def find(
+        self, host: bytes | None, path: bytes, method: bytes, lines: list[bytes], allowed: set[bytes] | None = None  # noqa: ARG002 the signature of `RouteTable.match`
     ) -> Route | None:
         """The most specific route; collects in `allowed` the methods of those that only differ in them."""
         parts = path.split(b"/", self._depth + 1)

@@ -52,11 +52,14 @@ def test_public_paths_are_normalised_like_requests():
         ("{default: always}", "auth.default: must be one of required, optional, none"),
         ("{default: none, jwt: {secret: [1]}}", "auth.jwt.secret: a secret is text, or {file: PATH}"),
         ("{default: none, jwt: {algorithms: [none], secret: x}}", "auth.jwt.algorithms[0]: must be one of HS256, HS384, HS512"),
-        ("{default: none, forward_claims: {sub: 'X User'}}", "auth.forward_claims.sub: not a header name: letters, digits and - only (RFC 9110, section 5.6.2)"),
+        (
+            "{default: none, forward_claims: {sub: 'X User'}}",
+            "auth.forward_claims.sub: not a header name: letters, digits and - only (RFC 9110, section 5.6.2)",
+        ),
         ("{default: none, forward_claims: [sub]}", "auth.forward_claims: must be a map, such as {key: value}"),
         ("{default: none, public_paths: {prefix: [/a]}}", "auth.public_paths.prefix: unknown key; did you mean `prefixes`?"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told(text, sentence):
     """One sentence, at the key."""
     assert errors_of(f"auth: {text}") == [f"gw.yaml:1: {sentence}"]

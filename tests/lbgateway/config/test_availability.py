@@ -8,7 +8,6 @@ from tests.lbgateway.config.reading import errors_of, settings_of
 SOME = {"any": "thing"}
 OFF = (None, False, [], {}, "off")
 
-# path: (refused, accepted)
 EXAMPLES: dict[str, tuple[tuple[object, ...], tuple[object, ...]]] = {
     "server.workers": ((2, "auto"), (1, None)),
     "server.tls": ((SOME,), OFF),
@@ -87,6 +86,7 @@ EXAMPLES: dict[str, tuple[tuple[object, ...], tuple[object, ...]]] = {
     "plugins": ((["package.module:Class"],), OFF),
     "tracing": ((SOME,), OFF),
 }
+"""By path: values that are refused, values that are accepted."""
 
 
 def document(pattern: str, value: object) -> dict[str, object]:

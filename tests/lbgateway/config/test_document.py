@@ -17,11 +17,26 @@ def complaints(text: str, **environ: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("", None), ("~", None), ("null", None), ("true", True), ("False", False), ("8080", 8080), ("-3", -3), ("0.5", 0.5), ("1e3", 1000.0),
-        ("on", "on"), ("yes", "yes"), ("1:30", "1:30"), ("2026-01-01", "2026-01-01"), ("0x10", "0x10"), (".inf", ".inf"), ("127.0.0.1", "127.0.0.1"),
-        ("9" * 5000, "9" * 5000), ("5s", "5s"),
+        ("", None),
+        ("~", None),
+        ("null", None),
+        ("true", True),
+        ("False", False),
+        ("8080", 8080),
+        ("-3", -3),
+        ("0.5", 0.5),
+        ("1e3", 1000.0),
+        ("on", "on"),
+        ("yes", "yes"),
+        ("1:30", "1:30"),
+        ("2026-01-01", "2026-01-01"),
+        ("0x10", "0x10"),
+        (".inf", ".inf"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("9" * 5000, "9" * 5000),
+        ("5s", "5s"),
     ],
-)  # fmt: skip
+)
 def test_plain_scalars_have_no_surprises(text, value):
     """None of YAML 1.1's booleans, sexagesimals, dates and octals."""
     assert resolve(text) == value
@@ -93,7 +108,9 @@ def test_deep_nesting_is_an_error_and_not_a_crash():
 
 def test_no_word_of_the_file_is_quoted_by_a_syntax_error():
     """It may be a secret."""
-    assert "hunter2" not in "".join(complaints("token: *hunter2") + complaints("a: %hunter2\n b: &hunter2 &hunter2 x") + complaints("a: 'hunter2"))
+    assert "hunter2" not in "".join(
+        complaints("token: *hunter2") + complaints("a: %hunter2\n b: &hunter2 &hunter2 x") + complaints("a: 'hunter2")
+    )
 
 
 def test_variables_are_resolved_like_what_is_written():
@@ -114,7 +131,8 @@ def test_a_missing_variable_breaks_its_value_only():
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("9000", 9000), ("true", True), ("[a, 1]", ["a", 1]), ("{a: 5s}", {"a": "5s"}), ('"9"', "9"), ("*x: @", "*x: @"), ("", None)]
+    ("text", "value"),
+    [("9000", 9000), ("true", True), ("[a, 1]", ["a", 1]), ("{a: 5s}", {"a": "5s"}), ('"9"', "9"), ("*x: @", "*x: @"), ("", None)],
 )
 def test_a_variable_gives_a_value_as_yaml_or_text(text, value):
     """YAML only where it announces itself, so that any password may be given as it is."""

@@ -28,7 +28,13 @@ def test_references_are_replaced_as_in_a_shell(text, result):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("${GONE}", ["GONE is not set"]), ("${A}${B}", ["A is not set", "B is not set"]), ("${1x}", ["$${"]), ("${", ["$${"]), ("${A", ["$${"])],
+    [
+        ("${GONE}", ["GONE is not set"]),
+        ("${A}${B}", ["A is not set", "B is not set"]),
+        ("${1x}", ["$${"]),
+        ("${", ["$${"]),
+        ("${A", ["$${"]),
+    ],
 )
 def test_a_reference_without_value_is_an_error(text, said):
     """One for each, and no value is made up."""

@@ -121,7 +121,9 @@ def test_address_ranges_are_networks(text, shown):
     assert read(fields.Network, read(fields.Network, text)) == read(fields.Network, text)
 
 
-@pytest.mark.parametrize(("text", "result"), [("[::1]:80", ("::1", 80)), ("orders.internal:9001", ("orders.internal", 9001)), ("a_b:1", ("a_b", 1))])
+@pytest.mark.parametrize(
+    ("text", "result"), [("[::1]:80", ("::1", 80)), ("orders.internal:9001", ("orders.internal", 9001)), ("a_b:1", ("a_b", 1))]
+)
 def test_host_and_port_are_split(text, result):
     """The brackets of IPv6 are no part of the address."""
     assert split_host_port(text) == result

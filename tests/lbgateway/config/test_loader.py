@@ -74,7 +74,9 @@ def test_a_bad_variable_is_told_as_what_it_is(name, value, sentence):
 
 def test_other_variables_of_ours_are_no_overrides():
     """The command line's and the tests'."""
-    settings_of("auth: {default: none}", LBGATEWAY_ADMIN_URL="http://x", LBGATEWAY_ADMIN_TOKEN="t", LBGATEWAY_TEST_CONSUL="x", LBGATEWAY_TEST__Y="x")
+    settings_of(
+        "auth: {default: none}", LBGATEWAY_ADMIN_URL="http://x", LBGATEWAY_ADMIN_TOKEN="t", LBGATEWAY_TEST_CONSUL="x", LBGATEWAY_TEST__Y="x"
+    )
 
 
 def test_a_file_is_read_with_what_lies_beside_it(tmp_path):

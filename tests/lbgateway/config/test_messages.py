@@ -10,7 +10,9 @@ from lbgateway.config.settings import Settings
 def said(root: dict[str, object]) -> list[tuple[tuple[str | int, ...], str]]:
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate(root)
-    return [explain(error, Settings, lambda _path, values: [value for value in values if value != "debug"]) for error in caught.value.errors()]
+    return [
+        explain(error, Settings, lambda _path, values: [value for value in values if value != "debug"]) for error in caught.value.errors()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -19,7 +21,11 @@ def said(root: dict[str, object]) -> list[tuple[tuple[str | int, ...], str]]:
         ({"sever": {}}, ("sever",), "unknown key; did you mean `server`?"),
         ({"zzzz": {}}, ("zzzz",), "unknown key"),
         ({"server": {"prot": 1}}, ("server", "prot"), "unknown key; did you mean `port`?"),
-        ({"services": {"a": {"timeout": {"conect": "1s"}}}}, ("services", "a", "timeout", "conect"), "unknown key; did you mean `connect`?"),
+        (
+            {"services": {"a": {"timeout": {"conect": "1s"}}}},
+            ("services", "a", "timeout", "conect"),
+            "unknown key; did you mean `connect`?",
+        ),
         ({"routes": [{"prefx": "/"}]}, ("routes", 0, "prefx"), "unknown key; did you mean `prefix`?"),
         ({"auth": {"jwt": {"secrt": "x"}}}, ("auth", "jwt", "secrt"), "unknown key; did you mean `secret`?"),
         ({"discovery": {"consul": {"regster": {}}}}, ("discovery", "consul", "regster"), "unknown key; did you mean `register`?"),
@@ -35,7 +41,7 @@ def said(root: dict[str, object]) -> list[tuple[tuple[str | int, ...], str]]:
         ({"tracing": {}}, ("tracing", "otlp"), "is required"),
         ({"services": {"a/b": {}}}, ("services", "a/b"), "not a service name: letters, digits, - _ . only"),
     ],
-)  # fmt: skip
+)
 def test_each_error_has_a_path_and_a_sentence(root, path, message):
     """As few words as help."""
     assert said(root) == [(path, message)]
@@ -43,6 +49,9 @@ def test_each_error_has_a_path_and_a_sentence(root, path, message):
 
 def test_no_message_repeats_a_value():
     """Whatever was put in the wrong place may be a password."""
-    root = {"server": {"port": "hunter2", "keep_alive": "hunter2", "workers": "hunter2", "trusted_proxies": ["hunter2"]}, "auth": {"default": "hunter2"}}
+    root = {
+        "server": {"port": "hunter2", "keep_alive": "hunter2", "workers": "hunter2", "trusted_proxies": ["hunter2"]},
+        "auth": {"default": "hunter2"},
+    }
 
     assert not [message for _, message in said(root) if "hunter2" in message]

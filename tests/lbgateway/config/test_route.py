@@ -15,7 +15,14 @@ def test_a_route_says_nothing_by_itself():
     """Everything else comes from the service or the whole."""
     route = settings_of("auth: {default: none}\nroutes: [{service: Orders}]").routes[0]
 
-    assert (route.prefix, route.strip_prefix, route.service, route.methods, route.auth, route.by_name) == ("/", False, "orders", None, None, False)
+    assert (route.prefix, route.strip_prefix, route.service, route.methods, route.auth, route.by_name) == (
+        "/",
+        False,
+        "orders",
+        None,
+        None,
+        False,
+    )
 
 
 def test_a_full_route_is_read():
@@ -23,8 +30,8 @@ def test_a_full_route_is_read():
     route = settings_of("""
         auth: {default: none}
         routes:
-          - {host: Shop.Example, prefix: /v1/orders/, methods: [GET], headers: {X-Beta: 1}, service: orders, strip_prefix: true, add_prefix: /internal,
-             auth: none, timeout: {response: 2s}, retry: {attempts: 0}, max_body: 1MiB,
+          - {host: Shop.Example, prefix: /v1/orders/, methods: [GET], headers: {X-Beta: 1}, service: orders, strip_prefix: true,
+             add_prefix: /internal, auth: none, timeout: {response: 2s}, retry: {attempts: 0}, max_body: 1MiB,
              request_headers: {set: {X-A: a}, add: {X-B: b}, remove: [X-C]}, response_headers: {remove: [Server]}}
     """).routes[0]
 
@@ -47,11 +54,14 @@ def test_a_full_route_is_read():
         ("{redirect: {to: /ä}}", "redirect.to: must be printable ASCII without spaces; escape other characters with %"),
         ("{redirect: {to: '/{host}'}}", "redirect.to: the only placeholder is {path}"),
         ("{redirect: {to: /x, status: 200}}", "redirect.status: must be one of 301, 302, 303, 307, 308"),
-        ("{request_headers: {set: {Host: x}}, service: a}", "request_headers.set.Host: Host is written by the gateway itself and cannot be used here"),
+        (
+            "{request_headers: {set: {Host: x}}, service: a}",
+            "request_headers.set.Host: Host is written by the gateway itself and cannot be used here",
+        ),
         ("{headers: {X-A: ' x'}, service: a}", "headers.X-A: a header value cannot begin or end with a space"),
         ("{serivce: a}", "serivce: unknown key; did you mean `service`?"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told(text, sentence):
     """One sentence, at the key."""
     quoted = text.replace("/{service}/x", "'/{service}/x'")

@@ -18,7 +18,9 @@ def test_the_built_in_route_needs_something_that_checks_tokens():
 
 def test_a_written_route_that_requires_a_token_is_told_at_its_line():
     """Whether it says so itself or the default does; an unused default says nothing."""
-    assert errors_of("routes:\n  - {service: a}\n  - {prefix: /b, service: b, auth: required}\n  - {prefix: /c, service: c, auth: none}") == [
+    assert errors_of(
+        "routes:\n  - {service: a}\n  - {prefix: /b, service: b, auth: required}\n  - {prefix: /c, service: c, auth: none}"
+    ) == [
         f"gw.yaml:2: routes[0]: requires a token (auth.default is required), but nothing can check one: {ADVICE}",
         f"gw.yaml:3: routes[1]: requires a token (auth: required), but nothing can check one: {ADVICE}",
     ]
@@ -30,11 +32,14 @@ def test_a_written_route_that_requires_a_token_is_told_at_its_line():
     ("jwt", "said"),
     [
         ("{secret: short}", "gw.yaml:1: auth.jwt.secret: too short: HS256 needs at least 32 bytes"),
-        ("{secret: 0123456789abcdef0123456789abcdef, algorithms: [HS256, HS512]}", "gw.yaml:1: auth.jwt.secret: too short: HS512 needs at least 64 bytes"),
+        (
+            "{secret: 0123456789abcdef0123456789abcdef, algorithms: [HS256, HS512]}",
+            "gw.yaml:1: auth.jwt.secret: too short: HS512 needs at least 64 bytes",
+        ),
         ("{issuer: me}", "gw.yaml:1: auth.jwt: needs a `secret` to check tokens with, such as secret: ${JWT_SECRET}"),
         ("{secret: 0123456789abcdef0123456789abcdef, algorithms: []}", "gw.yaml:1: auth.jwt.algorithms: must name at least one algorithm"),
     ],
-)  # fmt: skip
+)
 def test_a_token_check_needs_a_good_secret(jwt, said):
     """As long as the hash (RFC 7518, section 3.2)."""
     assert errors_of(f"auth: {{jwt: {jwt}}}".replace("${", "$${")) == [said]
@@ -77,7 +82,9 @@ def test_a_tie_is_told_at_the_second_route(one, other, in_common):
     """With a request that both would take."""
     text = f"{OPEN}routes:\n  - {{{one}, service: a}}\n  - {{{other}, service: b}}"
 
-    assert errors_of(text) == [f"gw.yaml:4: routes[1]: matches the same requests as the route in line 3 ({in_common}); neither is more specific"]
+    assert errors_of(text) == [
+        f"gw.yaml:4: routes[1]: matches the same requests as the route in line 3 ({in_common}); neither is more specific"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +107,8 @@ def test_routes_of_different_rank_do_not_tie(one, other):
 
 def test_with_the_static_provider_the_file_knows_every_service():
     """A misspelt name is found at once; with Consul nobody can know."""
-    text = f"{OPEN}discovery: {{provider: %s}}\nservices: {{orders: {{instances: ['a:1']}}}}\nroutes: [{{service: oders}}]\nhealth: {{required: [orders, redis, odrers]}}"
+    services = "services: {orders: {instances: ['a:1']}}\nroutes: [{service: oders}]\nhealth: {required: [orders, redis, odrers]}"
+    text = f"{OPEN}discovery: {{provider: %s}}\n{services}"
 
     assert errors_of(text % "static") == [
         "gw.yaml:4: routes[0].service: no service has the name `oders`; did you mean `orders`?",
@@ -119,14 +127,23 @@ def test_instances_belong_to_a_named_service():
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        ("discovery: {provider: static}\nservices:\n  orders: {}", "gw.yaml:4: services.orders: has no instances: every request to it will be answered 503"),
-        ("services:\n  orders: {instances: ['a:1']}", "gw.yaml:3: services.orders.instances: is not used: discovery.provider is consul, not static"),
-        ("routes:\n  - {prefix: /metrics/x, service: a}", "gw.yaml:3: routes[0].prefix: is never reached: /metrics belongs to the gateway itself"),
+        (
+            "discovery: {provider: static}\nservices:\n  orders: {}",
+            "gw.yaml:4: services.orders: has no instances: every request to it will be answered 503",
+        ),
+        (
+            "services:\n  orders: {instances: ['a:1']}",
+            "gw.yaml:3: services.orders.instances: is not used: discovery.provider is consul, not static",
+        ),
+        (
+            "routes:\n  - {prefix: /metrics/x, service: a}",
+            "gw.yaml:3: routes[0].prefix: is never reached: /metrics belongs to the gateway itself",
+        ),
         ("routes:\n  - {prefix: /metricsx, service: a}", None),
         ("routes:\n  - {service: a}", None),
         ("metrics: {enabled: false}\nroutes:\n  - {prefix: /metrics/x, service: a}", None),
     ],
-)  # fmt: skip
+)
 def test_what_is_probably_not_meant_is_a_warning(text, warning):
     """It is allowed, and said."""
     assert settings_of(OPEN + text).warnings == (() if warning is None else (warning,))

@@ -99,7 +99,9 @@ def test_the_masked_settings_are_the_effective_ones():
     assert shown["routes"][0]["retry"] == {"on": ["reset"]}
 
 
-@pytest.mark.parametrize("text", [LAYERS, "auth: {default: none}", "auth: {default: none}\nserver: {trusted_proxies: [10.0.0.0/8], max_head: 8KiB}"])
+@pytest.mark.parametrize(
+    "text", [LAYERS, "auth: {default: none}", "auth: {default: none}\nserver: {trusted_proxies: [10.0.0.0/8], max_head: 8KiB}"]
+)
 def test_what_is_shown_can_be_read_back(text):
     """And shows the same again."""
     shown = settings_of(text).masked()
@@ -109,7 +111,13 @@ def test_what_is_shown_can_be_read_back(text):
 
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
-    [("X-Beta", "1", "1"), ("Authorization", "x", "***"), ("X-API-Key", "x", "***"), ("Cookie", "x", "***"), ("X-Url", "http://u:p@h", "http://***@h")],
+    [
+        ("X-Beta", "1", "1"),
+        ("Authorization", "x", "***"),
+        ("X-API-Key", "x", "***"),
+        ("Cookie", "x", "***"),
+        ("X-Url", "http://u:p@h", "http://***@h"),
+    ],
 )
 def test_a_header_is_masked_by_its_name(name, value, shown):
     """A credential announces itself."""
