@@ -154,6 +154,29 @@ def unavailable(root: dict[str, object]) -> Iterator[tuple[KeyPath, str]]:
                 yield path, f"`{value}` is {MESSAGE}" if isinstance(refuses, Given) else MESSAGE
 
 
+def without_off(root: dict[str, object]) -> dict[str, object]:
+    """A copy in which keys of features that are not built and say "off" are left out.
+
+    The defaults are off, and say it truthfully: ``session: {}`` would otherwise become a session with all its defaults.
+    """
+    kept = _copy(root)
+    for pattern, refuses in ROWS:
+        *around, key = _steps(pattern)
+        if key == "[]" or isinstance(refuses, Given):
+            continue
+        for _, holder in list(_matching(kept, around, ())):
+            if isinstance(holder, dict) and key in holder and not on(holder[key]):
+                del holder[key]
+    assert isinstance(kept, dict)
+    return kept
+
+
+def _copy(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
 def offered(path: KeyPath, values: list[str]) -> list[str]:
     """Those of the allowed `values` of a key that this version can do, for advice."""
     steps = ["[]" if isinstance(step, int) else step for step in path]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from lbgateway.config.availability import offered, unavailable
+from lbgateway.config.availability import offered, unavailable, without_off
 from lbgateway.config.document import Document, parse, parse_value
 from lbgateway.config.environment import Override, overrides, put
 from lbgateway.config.errors import ConfigErrors, Finding, KeyPath, Origin, in_order
@@ -82,7 +82,7 @@ class _Reader:
         return settings
 
     def _validate(self, root: dict[str, object]) -> Settings:
-        return Settings.model_validate(root, context={"folder": self._folder})
+        return Settings.model_validate(without_off(root), context={"folder": self._folder})
 
     def _add(self, path: KeyPath, message: str) -> None:
         """Note an error, unless the value itself or the map around it is already known to be wrong."""

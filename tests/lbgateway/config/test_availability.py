@@ -2,7 +2,7 @@
 
 import pytest
 
-from lbgateway.config.availability import ROWS, Given, offered, unavailable
+from lbgateway.config.availability import ROWS, Given, offered, unavailable, without_off
 from tests.lbgateway.config.reading import errors_of, settings_of
 
 SOME = {"any": "thing"}
@@ -159,6 +159,35 @@ def test_the_effective_default_of_what_is_not_built_is_off():
 
     assert (service.outlier, service.breaker, service.panic_threshold, service.retry.budget) == (None, None, 0.0, None)
     assert (settings.rate_limit.enabled, settings.security_headers, settings.discovery.consul.routes_from_tags) == (False, False, False)
+
+
+@pytest.mark.parametrize("value", [None, False, [], {}, "off"])
+def test_off_is_off_however_it_is_spelled(value):
+    """An empty map does not become a feature with all its defaults; what stands beside it stays."""
+    root = {
+        "cors": value,
+        "server": {"tls": value, "port": 1},
+        "services": {"orders": {"breaker": value, "zone_aware": value, "balancer": "p2c", "outlier": {"max_ejected": 0}}},
+        "routes": [{"cache": value, "prefix": "/"}],
+        "auth": {"session": value},
+    }
+
+    assert without_off(root) == {
+        "server": {"port": 1},
+        "services": {"orders": {"balancer": "p2c", "outlier": {"max_ejected": 0}}},
+        "routes": [{"prefix": "/"}],
+        "auth": {},
+    }
+
+
+def test_an_empty_session_authenticates_nobody():
+    """So a route that requires a token is still told to need one."""
+    assert len(errors_of("auth: {session: {}}")) == 1
+    assert settings_of("auth: {default: none, session: {}}").auth.session is None
+    assert (
+        settings_of("auth: {default: none}\ncors: false\nservices: {a: {breaker: {}, outlier: {max_ejected: 0}}}").service("a").breaker
+        is None
+    )
 
 
 def test_the_shown_defaults_can_be_written_down():
