@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import httptools
 
-from lbgateway.dataplane.head import PLAIN_CONNECTION, RESPONSE_RULES, Field, trailer_allowed
+from lbgateway.dataplane.head import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    DATE,
+    PASS,
+    PLAIN_CONNECTION,
+    RESPONSE_RULES,
+    Field,
+    trailer_allowed,
+)
 from lbgateway.errors import GatewayError, UpstreamClosed, UpstreamMalformed
 
 if TYPE_CHECKING:
@@ -28,7 +37,10 @@ SWITCHING = 101
 
 
 class ResponseHead:
-    """A response head as it came: ``lines`` flattened like those of `RequestHead`, with no slot for the status line."""
+    """A response head as it came: ``lines`` flattened like those of `RequestHead`, with no slot for the status line.
+
+    Most of it never differs from the defaults, which live in the class: measured cheaper than setting them.
+    """
 
     lines: list[bytes]
     status = 0
@@ -68,29 +80,49 @@ class ResponseSink(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """Carries one exchange at a time; between two it lies in its pool."""
 
-    # Defaults live in the class; what one response changed is set back by `_reset`.
+    __slots__ = (
+        "_bodyless",
+        "_broken",
+        "_complete",
+        "_fed_bytes",
+        "_head",
+        "_head_done",
+        "_trailers",
+        "_upgrading",
+        "exchange",
+        "idle_at_s",
+        "keep_alive",
+        "parser",
+        "pool",
+        "received",
+        "transport",
+        "uses",
+        "write",
+    )
+
     write: Callable[[bytes], None]
-    transport: asyncio.Transport = None  # type: ignore[assignment]  # there is one as soon as it is connected
-    idle_at_s = 0.0
-    uses = 0
-    # per exchange
-    exchange: ResponseSink | None = None
-    received = False
-    """Whether any byte of an answer has come."""
-    keep_alive = False
-    _upgrading = False
-    _bodyless = False
-    # per response
     _head: ResponseHead
-    _head_done = False
-    _complete = False
-    _broken = False
-    _fed_bytes = 0
-    _trailers: list[bytes] | None = None
 
     def __init__(self, pool: Pool) -> None:
+        # for life
         self.pool = pool
         self.parser = httptools.HttpResponseParser(self)
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]  # there is one as soon as it is connected
+        self.uses = 0
+        self.idle_at_s = 0.0
+        # per exchange
+        self.exchange: ResponseSink | None = None
+        self.received = False
+        """Whether any byte of an answer has come."""
+        self.keep_alive = False
+        self._upgrading = False
+        self._bodyless = False
+        # per response
+        self._head_done = False
+        self._complete = False
+        self._broken = False
+        self._fed_bytes = 0
+        self._trailers: list[bytes] | None = None
 
     def __repr__(self) -> str:
         state = "idle" if self.exchange is None else "busy"
@@ -183,14 +215,14 @@ class UpstreamConnection(asyncio.Protocol):
             return
         fate = RESPONSE_RULES[name]
         head = self._head
-        if fate is Field.PASS:
+        if fate is PASS:
             head.lines += (name, b": ", value, b"\r\n")
-        elif fate is Field.DATE:
+        elif fate is DATE:
             head.dated = True
             head.lines += (name, b": ", value, b"\r\n")
-        elif fate is Field.CONTENT_LENGTH:
+        elif fate is CONTENT_LENGTH:
             head.content_length = int(value)
-        elif fate is Field.CONNECTION:
+        elif fate is CONNECTION:
             if value not in PLAIN_CONNECTION:
                 head.connection = value if head.connection is None else head.connection + b"," + value
         elif fate is Field.TRANSFER_ENCODING:

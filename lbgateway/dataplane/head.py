@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from lbgateway.dataplane.route import Route
     from lbgateway.dataplane.target import Target
 
 HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
@@ -44,6 +45,10 @@ class Field(IntEnum):
 
 PLAIN_CONNECTION = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"Close"))
 """Values of ``Connection`` that name no field; nearly all do not."""
+
+PASS, HOST_FIELD, AUTHORIZATION = Field.PASS, Field.HOST, Field.AUTHORIZATION
+DATE, CONTENT_LENGTH, CONNECTION = Field.DATE, Field.CONTENT_LENGTH, Field.CONNECTION
+"""An enum's member costs a lookup in its metaclass on every use: on the warm path names are bound once."""
 
 HOP_BY_HOP = (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"http2-settings")
 """Meant for the next hop only; ``Connection``, ``TE``, ``Transfer-Encoding`` and ``Upgrade`` have fates of their own."""
@@ -121,39 +126,64 @@ RESPONSE_RULES = FieldRules(_RESPONSE_FATES)
 
 
 class RequestHead:
-    """What the parser found out about one request, ready to be routed and forwarded.
+    """What the parser found out about one request, ready to be routed and forwarded."""
 
-    Defaults live in the class, and only what differs is set: making one costs no Python call. ``lines``
-    holds the passing fields as (name, b": ", value, CRLF) flattened, behind one empty slot for the
-    request line; it is the reader's to provide.
-    """
+    __slots__ = (
+        "authorization",
+        "chunked",
+        "connection",
+        "content_length",
+        "expect_continue",
+        "forwarded",
+        "has_body",
+        "hosts",
+        "keep_alive",
+        "lines",
+        "method",
+        "rendered",
+        "resolved",
+        "specials",
+        "target",
+        "te",
+        "trailers",
+        "upgrade",
+        "version",
+    )
 
-    lines: list[bytes]
-    method = b""
-    target = b""
-    version = "1.1"
-    hosts: bytes | None = None
-    """The Host field; a single space if there were several."""
-    content_length = -1
-    chunked = False
-    has_body = False
-    keep_alive = True
-    expect_continue = False
-    upgrade: bytes | None = None
-    connection: bytes | None = None
-    authorization: bytes | None = None
-    te: bytes | None = None
-    forwarded: list[tuple[bytes, bytes]] | None = None
-    """What only a trusted proxy may say, as (lower-case name, value)."""
-    specials = 0
-    """How many fields are not in `lines`."""
-    trailers: list[bytes] | None = None
     resolved: Target
     """Set as soon as it is known that the target can be read in one way only."""
 
+    def __init__(self) -> None:
+        # the request line
+        self.method = b""
+        self.target = b""
+        self.version = "1.1"
+        # fields that pass
+        self.lines = [b""]
+        """(name, b": ", value, CRLF) flattened, behind one empty slot for the request line."""
+        self.specials = 0
+        """How many fields are not in `lines`."""
+        # framing
+        self.content_length = -1
+        self.chunked = False
+        self.has_body = False
+        self.keep_alive = True
+        self.expect_continue = False
+        self.connection: bytes | None = None
+        self.upgrade: bytes | None = None
+        self.te: bytes | None = None
+        self.trailers: list[bytes] | None = None
+        # what others need to know
+        self.hosts: bytes | None = None
+        """The Host field; a single space if there were several."""
+        self.authorization: bytes | None = None
+        self.forwarded: list[tuple[bytes, bytes]] | None = None
+        """What only a trusted proxy may say, as (lower-case name, value)."""
+        self.rendered: tuple[Route, bytes, bytes] | None = None
+        """What `message.forwarded_request` made of the fields, for which route and which lines of policies."""
+
 
 NO_HEAD = RequestHead()
-NO_HEAD.lines = [b""]
 
 
 def tokens(value: bytes) -> list[bytes]:

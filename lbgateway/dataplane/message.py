@@ -15,7 +15,20 @@ if TYPE_CHECKING:
 
 def forwarded_request(exchange: Exchange, route: Route) -> bytes:
     """The complete request head for the upstream. The same bytes serve every attempt."""
-    head, target = exchange.head, exchange.target
+    head, (path, query, authority) = exchange.head, exchange.target
+    known = head.rendered
+    if known is not None and known[0] is route and known[1] is exchange.extra_lines and not authority:
+        fields = known[2]
+    else:
+        fields = _request_fields(exchange, route, authority)
+        if not authority:
+            head.rendered = (route, exchange.extra_lines, fields)
+    line_and_fields = (head.method, route.forward_path(path), query, fields, exchange.request_id)
+    return b"%b %b%b HTTP/1.1\r\n%bX-Request-Id: %b\r\n\r\n" % line_and_fields
+
+
+def _request_fields(exchange: Exchange, route: Route, authority: bytes) -> bytes:
+    head = exchange.head
     lines = head.lines
     if head.connection is not None:
         named = named_by_connection(head.connection)
@@ -23,19 +36,10 @@ def forwarded_request(exchange: Exchange, route: Route) -> bytes:
             lines = without(lines, named, start=1)
     if route.request_edits is not None:
         lines = route.request_edits.apply(lines, start=1)
-    host = target.authority or head.hosts or exchange.upstream.name.encode()
-    lines[0] = b"%b %b%b HTTP/1.1\r\nHost: %b\r\n" % (head.method, route.forward_path(target.path), target.query, host)
-    framing = b"" if not head.specials else _request_framing(head)
-    forwarded = None if head.forwarded is not None or head.version != "1.1" else exchange.downstream.forwarded_before.get(host)
-    lines += (
-        framing,
-        forwarded or exchange.downstream.forwarded(head, host),
-        exchange.extra_lines,
-        b"X-Request-Id: ",
-        exchange.request_id,
-        b"\r\n\r\n",
-    )
-    return b"".join(lines)
+    host = authority or head.hosts or exchange.upstream.name.encode()
+    framing = _request_framing(head) if head.specials else b""
+    forwarded = exchange.downstream.forwarded(head, host)
+    return b"".join((b"Host: ", host, b"\r\n", *lines, framing, forwarded, exchange.extra_lines))
 
 
 def _request_framing(head: RequestHead) -> bytes:

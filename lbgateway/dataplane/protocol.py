@@ -18,9 +18,10 @@ from lbgateway.dataplane.exchange import NEVER_S
 from lbgateway.dataplane.forwarding import forwarded_lines
 from lbgateway.dataplane.handlers import Queued, Refusal, choose_handler
 from lbgateway.dataplane.head import upgrade_wanted
-from lbgateway.dataplane.request_parser import Mode, RequestParser
+from lbgateway.dataplane.request_parser import HTTP, Mode, RequestParser
 from lbgateway.dataplane.tunnel import Tunnel
 from lbgateway.errors import HeadersTooLarge, Overloaded, RequestTimeout
+from lbgateway.telemetry.metrics import METHOD_LABELS
 
 if TYPE_CHECKING:
     import asyncio
@@ -165,6 +166,20 @@ class GatewayProtocol(RequestParser):
         else:
             self.feeding = self._enqueue(head, error)
             self.pause_request()
+
+    def _begin_again(self, data: bytes, length: int) -> bool:
+        method, _, target = data[:-length].partition(b" ")
+        plane = self.plane
+        if method not in METHOD_LABELS or target[:1] != b"/" or self.handler is not None or self._queue or self.mode is not HTTP:
+            return False
+        if self._seen_rules is not plane.request_rules or len(data) > plane.limits.max_head_bytes:
+            return False
+        head = self.head
+        head.method, head.target = method, target
+        self.deadline_s = NEVER_S
+        self.handler = handler = choose_handler(plane, head, None)
+        handler.begin(self, head)
+        return True
 
     def _enqueue(self, head: RequestHead, error: GatewayError | None) -> Queued:
         queued = Queued(head, error)

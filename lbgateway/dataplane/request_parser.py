@@ -15,11 +15,12 @@ import httptools
 
 from lbgateway.dataplane.exchange import NEVER_S
 from lbgateway.dataplane.handlers import Queued
-from lbgateway.dataplane.head import AMBIGUOUS, HOST, NO_HEAD, Field, RequestHead, trailer_allowed
+from lbgateway.dataplane.head import AMBIGUOUS, AUTHORIZATION, HOST, HOST_FIELD, NO_HEAD, PASS, Field, RequestHead, trailer_allowed
 from lbgateway.errors import BadRequest, GatewayError, HeadersTooLarge, UriTooLong
 
 if TYPE_CHECKING:
     from lbgateway.dataplane.handlers import Handler
+    from lbgateway.dataplane.head import FieldRules
     from lbgateway.dataplane.plane import DataPlane
 
 
@@ -34,6 +35,10 @@ class Mode(IntEnum):
     TUNNEL = 3
 
 
+HTTP = Mode.HTTP
+# An enum's member costs a lookup in its metaclass on every use: on the warm path names are bound once.
+
+
 class RequestParser(asyncio.Protocol):
     """The reading half of a client connection; `GatewayProtocol` is the other.
 
@@ -44,6 +49,8 @@ class RequestParser(asyncio.Protocol):
         "_big_read",
         "_early",
         "_fed_bytes",
+        "_seen",
+        "_seen_rules",
         "_host",
         "_in_message",
         "_reading_head",
@@ -70,8 +77,11 @@ class RequestParser(asyncio.Protocol):
         self._fed_bytes = 0
         self._big_read = False
         self._early: bytes | None = None
-        # what need not be checked again
+        # what need not be read again
         self._host = b""
+        self._seen: bytes | None = None
+        """The last head without its method and target, if the next one may be the same."""
+        self._seen_rules: FieldRules | None = None
 
     @abstractmethod
     def _refuse(self, error: GatewayError) -> None:
@@ -84,7 +94,10 @@ class RequestParser(asyncio.Protocol):
     # -- asyncio -------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self.mode is not Mode.HTTP:
+        seen = self._seen
+        if seen is not None and data.endswith(seen) and self._in_message is False and self._begin_again(data, len(seen)):
+            return
+        if self.mode is not HTTP:
             self._on_bytes(data)
             return
         if len(data) > self.plane.limits.max_head_bytes:
@@ -101,6 +114,25 @@ class RequestParser(asyncio.Protocol):
             self._fed_bytes += len(data)
             if self._fed_bytes > self.plane.limits.max_head_bytes:
                 self._refuse(self._too_large())
+        elif not self._in_message:
+            self._remember(data)
+
+    @abstractmethod
+    def _begin_again(self, data: bytes, length: int) -> bool:
+        """The last `length` bytes of `data` are those of the head before: what is in front may be another method and target."""
+
+    def _remember(self, data: bytes) -> None:
+        """Keep a head that the next one may repeat: clients send the same fields again and again.
+
+        Only one that came alone and whole, and has nothing that concerns the framing or the connection.
+        """
+        head = self.head
+        ordinary = head.keep_alive and not head.has_body and head.upgrade is None and head.version == "1.1" and self.mode is HTTP
+        line = b"%b %b" % (head.method, head.target)
+        if ordinary and data.startswith(line) and data.find(b"\r\n\r\n") == len(data) - 4 and not head.expect_continue:
+            self._seen, self._seen_rules = data[len(line) :], self.plane.request_rules
+        else:
+            self._seen = None
 
     def _on_bytes(self, data: bytes) -> None:
         """Bytes that are no HTTP any more; a tunnel passes them on, everybody else throws them away."""
@@ -110,8 +142,7 @@ class RequestParser(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._resyncing:
             return
-        self.head = head = RequestHead()
-        head.lines = [b""]
+        self.head = RequestHead()
         self._reading_head = self._in_message = True
         self.deadline_s = NEVER_S
 
@@ -126,12 +157,12 @@ class RequestParser(asyncio.Protocol):
                 head.trailers = [*(head.trailers or ()), name, b": ", value, b"\r\n"]
             return
         fate = self.plane.request_rules[name]
-        if fate is Field.PASS:
+        if fate is PASS:
             head.lines += (name, b": ", value, b"\r\n")
-        elif fate is Field.HOST:
+        elif fate is HOST_FIELD:
             # A second Host makes the request ambiguous (RFC 9112, 3.2): no valid host has a space.
             head.hosts = value.strip() if head.hosts is None else b" "
-        elif fate is Field.AUTHORIZATION:
+        elif fate is AUTHORIZATION:
             head.authorization = value if head.authorization is None else AMBIGUOUS
             head.lines += (name, b": ", value, b"\r\n")
         else:

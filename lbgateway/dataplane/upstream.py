@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from discovery.instance import Instance, Snapshot
     from lbgateway.errors import GatewayError
 
+FAILED = (Outcome.FAILED_LOCAL, Outcome.FAILED_REMOTE)
+
 STATES = {
     InstanceState.PASSING: EndpointState.READY,
     InstanceState.WARNING: EndpointState.READY,
@@ -112,7 +114,7 @@ class Upstream:
         series.recent[bucket] += 1
         self.duration.counts[bucket] += 1
         self.duration.sum_s += seconds
-        if outcome is Outcome.FAILED_LOCAL or outcome is Outcome.FAILED_REMOTE:
+        if outcome in FAILED:
             series.failures += 1
             series.last_error = f"{error.slug}: {error.cause}" if error is not None else "5xx answer"
 
