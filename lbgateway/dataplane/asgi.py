@@ -98,7 +98,7 @@ class AsgiExchange:
     async def _run(self) -> None:
         try:
             await self.plane.application(self._scope(), self._receive, self._send)
-        except Exception:
+        except Exception:  # noqa: BLE001 whatever it is, it is a bug, and a bug is 500
             self.plane.on_bug("the control plane failed")
             if not self.complete:
                 self._answer(GatewayError(close=True))

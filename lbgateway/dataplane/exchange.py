@@ -14,19 +14,28 @@
 
 Methods named ``on_…`` are events; calls on `downstream` and `connection` are commands. Nothing here
 waits, reads a clock (but for the two moments of an attempt) or knows a socket, so a test can be the
-network. What a `Downstream` and a connection are is said in two small protocols.
+network. What an exchange knows, and what it needs of the client's side, is in `exchange_state`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from enum import IntEnum
 from random import getrandbits
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from balancers.endpoint import EndpointState, Outcome
 from lbgateway import problem
+from lbgateway.dataplane.exchange_state import (
+    BEGIN,
+    CONNECTING,
+    NEVER_S,
+    RESPONDING,
+    SETTLED,
+    TUNNEL,
+    WAITING,
+    ExchangeState,
+)
 from lbgateway.dataplane.head import LAST_CHUNK, last_chunk
 from lbgateway.dataplane.message import forwarded_request, informational_response, response_head, switching_response
 from lbgateway.errors import (
@@ -39,185 +48,41 @@ from lbgateway.errors import (
     UpstreamClosed,
     UpstreamMalformed,
 )
-from lbgateway.telemetry.metrics import BOUNDS_S, METHOD_LABELS
 from lbgateway.policies.retry import IDEMPOTENT, REASONS, Verdict, may_retry
+from lbgateway.telemetry.metrics import BOUNDS_S, METHOD_LABELS
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
-
     from lbgateway.dataplane.connection import ResponseHead, UpstreamConnection
+    from lbgateway.dataplane.exchange_state import Downstream
     from lbgateway.dataplane.head import RequestHead
-    from lbgateway.dataplane.plane import DataPlane
-    from lbgateway.dataplane.protocol import GatewayProtocol
-    from lbgateway.dataplane.routing import Route
-    from lbgateway.dataplane.target import Target
-    from lbgateway.dataplane.upstream import GatewayEndpoint, Upstream
+    from lbgateway.dataplane.route import Route
+    from lbgateway.dataplane.upstream import Upstream
 
-
-class Phase(IntEnum):
-    """Where an exchange stands. `TRANSITIONS` says what may follow."""
-
-    BEGIN = 0
-    CONNECTING = 1
-    WAITING = 2
-    """The request is on its way; no final response head yet."""
-    RESPONDING = 3
-    TUNNEL = 4
-    """Both sides speak another protocol now; the exchange only counts."""
-    SETTLED = 5
-
-
-TRANSITIONS = {
-    Phase.BEGIN: {Phase.CONNECTING, Phase.WAITING, Phase.SETTLED},
-    Phase.CONNECTING: {Phase.CONNECTING, Phase.WAITING, Phase.SETTLED},
-    Phase.WAITING: {Phase.CONNECTING, Phase.WAITING, Phase.RESPONDING, Phase.TUNNEL, Phase.SETTLED},
-    Phase.RESPONDING: {Phase.SETTLED},
-    Phase.TUNNEL: {Phase.SETTLED},
-    Phase.SETTLED: set(),
-}
-
-NEVER_S = float("inf")
-
-# An enum's member costs a lookup in its metaclass on every use: on the warm path names are bound once.
-BEGIN, CONNECTING, WAITING, RESPONDING, TUNNEL, SETTLED = Phase
 OK, FAILED_REMOTE = Outcome.OK, Outcome.FAILED_REMOTE
 
-
-class Downstream(Protocol):
-    """The client's side, as an exchange commands it."""
-
-    peer: str
-    """The client's address, without a port."""
-
-    @property
-    def write_paused(self) -> bool:
-        """Whether the client reads more slowly than was written."""
-
-    @property
-    def write(self) -> Callable[[bytes], None]: ...
-
-    def finish(self, *, keep_alive: bool) -> None:
-        """The response is complete: go on with the next request, or close."""
-
-    def abort(self) -> None:
-        """Cut the connection: the response cannot be completed, and the client must notice."""
-
-    def pause_request(self) -> None:
-        """Stop reading the request's body."""
-
-    def resume_request(self) -> None: ...
-
-    def forwarded(self, head: RequestHead, host: bytes) -> bytes:
-        """The complete ``X-Forwarded-*`` and ``Via`` lines for this client."""
-
-    def request_id(self, head: RequestHead) -> bytes: ...
-
-    def start_tunnel(self, exchange: Exchange, connection: UpstreamConnection, rest: bytes) -> None:
-        """Join the two transports; `rest` has come from the upstream already."""
+DISCARD_BYTES = 64 * 1024
+"""Up to this size an unwanted request body is read and thrown away to keep the connection; above, it is closed."""
 
 
-class Exchange:
+class Exchange(ExchangeState):
     """One request with its response, all attempts included."""
 
-    __slots__ = (
-        "attempts",
-        "body",
-        "bytes_in",
-        "bytes_out",
-        "chunked_out",
-        "connecting",
-        "connection",
-        "deadline_s",
-        "downstream",
-        "downstream_paused",
-        "endpoint",
-        "error",
-        "excluded",
-        "extra_lines",
-        "head",
-        "keep_alive",
-        "moved",
-        "out",
-        "phase",
-        "plane",
-        "replayable",
-        "request_bytes",
-        "request_done",
-        "request_id",
-        "route",
-        "sent_at_s",
-        "stale_spent",
-        "started_s",
-        "status",
-        "target",
-        "upstream",
-        "upstream_paused",
-        "upstream_s",
-    )
-
-    # given to `begin`
-    plane: DataPlane
-    downstream: Downstream
-    head: RequestHead
-    target: Target
-    request_id: bytes
-    started_s: float
-    # there before anybody asks
-    route: Route
-    upstream: Upstream
-    endpoint: GatewayEndpoint
-    request_bytes: bytes
-
-    def __init__(self) -> None:
-        # for life
-        self.phase = BEGIN
-        self.route = self.upstream = self.endpoint = None  # type: ignore[assignment]  # found on the way
-        self.error: GatewayError | None = None
-        self.deadline_s = NEVER_S
-        self.keep_alive = True
-        # the request
-        self.extra_lines = b""
-        """Complete header lines that policies add for the upstream."""
-        self.request_done = True
-        self.body: tuple[bytes, ...] = ()
-        """What has come of the body and may be needed (again), framed for the upstream."""
-        self.replayable = True
-        self.bytes_in = 0
-        # the attempt
-        self.attempts = 0
-        self.excluded: tuple[GatewayEndpoint, ...] = ()
-        self.connection: UpstreamConnection | None = None
-        self.connecting: asyncio.Task[None] | None = None
-        self.stale_spent = False
-        self.upstream_paused = False
-        self.moved = False
-        """Whether any byte has come since the sweep looked last."""
-        # the response
-        self.status = 0
-        self.out: list[bytes] = []
-        self.chunked_out = False
-        self.bytes_out = 0
-        self.downstream_paused = False
-
-    def __repr__(self) -> str:
-        where = self.endpoint.id if self.endpoint else "-"
-        return f"<Exchange {self.head.method.decode()} {self.phase.name} attempt={self.attempts} endpoint={where} status={self.status}>"
+    __slots__ = ()
 
     # -- 1. begin ------------------------------------------------------------------------------
 
-    def begin(self, downstream: GatewayProtocol, head: RequestHead) -> None:
+    def begin(self, protocol: Downstream, head: RequestHead) -> None:
         """Find out where the request goes and whether it may; then try the first endpoint."""
-        self.downstream, self.head, self.target = downstream, head, head.resolved
-        self.plane = plane = downstream.plane
+        self.downstream, self.head, self.target = protocol, head, head.resolved
+        self.plane = plane = protocol.plane
         self.started_s = now_s = monotonic()
-        self.request_id = b"%032x" % getrandbits(128) if head.forwarded is None else downstream.request_id(head)
+        self.request_id = b"%032x" % getrandbits(128) if head.forwarded is None else protocol.request_id(head)
         plane.active.add(self)
         if not head.keep_alive:
             self.keep_alive = False
         if head.has_body:
             self.request_done = False
-        if downstream.write_paused:
+        if protocol.write_paused:
             self.downstream_paused = True
         path = self.target.path
         route = plane.routes.match(self.target.authority or head.hosts, path, head.method, head.lines)
@@ -329,7 +194,7 @@ class Exchange:
         if self.replayable or not sending:
             self.body += (data,)
         if sending:
-            self.connection.write(data)
+            self.connection.write(data)  # type: ignore[union-attr]  # there is one while sending
         else:
             self.downstream.pause_request()
 
@@ -350,7 +215,7 @@ class Exchange:
         if self.replayable or not sending:
             self.body += (end,)
         if sending:
-            self.connection.write(end)
+            self.connection.write(end)  # type: ignore[union-attr]  # as above
 
     def _body_fits(self) -> bool:
         """Whether the whole body will be at hand for a replay, as far as its declaration tells."""
@@ -434,7 +299,7 @@ class Exchange:
         self.upstream_s = now_s - self.sent_at_s
         self.upstream.endpoints.balancer.observe(self.endpoint, self.upstream_s, OK, now_s)
         self.downstream.write(switching_response(self, head))
-        self.downstream.start_tunnel(self, self.connection, rest)
+        self.downstream.start_tunnel(self, self.connection, rest)  # type: ignore[arg-type]  # it said so itself
 
     def on_tunnel_closed(self, bytes_in: int, bytes_out: int) -> None:
         """Both sides of the tunnel are done."""
@@ -455,13 +320,13 @@ class Exchange:
 
     def _fail(self, error: GatewayError) -> None:
         connection, retry = self.connection, self.route.retry
-        stale = isinstance(error, UpstreamClosed) and connection is not None and connection.uses > 0
+        stale = isinstance(error, UpstreamClosed) and connection is not None and connection.uses > 0 and not connection.received
         verdict = may_retry(
             error,
             response_started=self.phase is RESPONDING,
             idempotent=self.head.method in IDEMPOTENT,
             body_replayable=self.replayable or self.phase is CONNECTING,
-            stale_connection=stale and not connection.received and not self.stale_spent,
+            stale_connection=stale and not self.stale_spent,
             attempts_left=retry.attempts + 1 - self.attempts,
             retry_on=retry.on,
         )
@@ -481,8 +346,9 @@ class Exchange:
 
     def _replay(self, now_s: float) -> None:
         """Same endpoint, same attempt, new connection: the old one had been closed while it was idle."""
-        self.endpoint.pool.release(self.connection, now_s, reusable=False)
-        self.connection = None
+        if self.connection is not None:
+            self.endpoint.pool.release(self.connection, now_s, reusable=False)
+            self.connection = None
         self.stale_spent = True
         self.sent_at_s = now_s
         self._connect()
@@ -614,7 +480,9 @@ class Exchange:
     def _settle(self, now_s: float) -> None:
         self.phase = SETTLED
         self.body = ()
-        plane, route, upstream = self.plane, self.route, self.upstream
+        plane = self.plane
+        route: Route | None = self.route
+        upstream: Upstream | None = self.upstream
         plane.active.discard(self)
         if upstream is not None:
             upstream.requests_total += 1
@@ -630,7 +498,3 @@ class Exchange:
             plane.metrics.errors[self.error.slug] += 1
         if plane.access_log is not None:
             plane.log_access(self, now_s)
-
-
-DISCARD_BYTES = 64 * 1024
-"""Up to this size an unwanted request body is read and thrown away to keep the connection; above, it is closed."""

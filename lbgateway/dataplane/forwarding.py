@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 OURS = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-request-id", b"forwarded"))
 
 
-def forwarded_lines(  # noqa: PLR0913 six facts about one client, each named at the only call
-    *, peer: str, scheme: bytes, port: int, version: str, host: bytes, given: Iterable[tuple[bytes, bytes]] = ()
-) -> bytes:
+def forwarded_lines(*, peer: str, scheme: bytes, port: int, version: str, host: bytes, given: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
     """The complete lines, each with its CRLF. `given`: what a trusted proxy sent, as (lower-case name, value)."""
     fields: dict[bytes, bytes] = {}
     for name, value in given:
@@ -27,7 +25,9 @@ def forwarded_lines(  # noqa: PLR0913 six facts about one client, each named at 
         b"X-Forwarded-For: %b\r\n" % (before + b", " + address if before else address),
         b"X-Forwarded-Proto: %b\r\n" % fields.get(b"x-forwarded-proto", scheme),
         b"X-Forwarded-Host: %b\r\n" % fields.get(b"x-forwarded-host", host),
-        b"X-Forwarded-Port: %d\r\n" % port if b"x-forwarded-port" not in fields else b"X-Forwarded-Port: %b\r\n" % fields[b"x-forwarded-port"],
+        b"X-Forwarded-Port: %d\r\n" % port
+        if b"x-forwarded-port" not in fields
+        else b"X-Forwarded-Port: %b\r\n" % fields[b"x-forwarded-port"],
     ]
     if b"forwarded" in fields:
         node = b'"[%b]"' % address if b":" in address else address

@@ -92,12 +92,14 @@ def informational_response(head: ResponseHead) -> bytes:
 
 def switching_response(exchange: Exchange, head: ResponseHead) -> bytes:
     """101: the one response whose ``Connection`` and ``Upgrade`` pass."""
-    return b"".join((
-        STATUS_LINES[101],
-        *head.lines,
-        b"Connection: Upgrade\r\nUpgrade: ",
-        head.upgrade or b"",
-        b"\r\nVia: 1.1 lbgateway\r\nX-Request-Id: ",
-        exchange.request_id,
-        b"\r\n\r\n",
-    ))
+    return b"".join(
+        (
+            STATUS_LINES[101],
+            *head.lines,
+            b"Connection: Upgrade\r\nUpgrade: ",
+            head.upgrade or b"",
+            b"\r\nVia: 1.1 lbgateway\r\nX-Request-Id: ",
+            exchange.request_id,
+            b"\r\n\r\n",
+        )
+    )

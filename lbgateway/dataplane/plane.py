@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import random
 from email.utils import formatdate
+from random import Random
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from lbgateway.dataplane.head import RequestHead, request_rules
-from lbgateway.dataplane.upstream import Upstream
 from lbgateway.errors import GatewayError, NoRoute
 from lbgateway.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Coroutine
 
     from lbgateway.dataplane.asgi import AsgiExchange
     from lbgateway.dataplane.exchange import Exchange
     from lbgateway.dataplane.protocol import GatewayProtocol
     from lbgateway.dataplane.routing import Route, RouteTable
+    from lbgateway.dataplane.upstream import GatewayEndpoint, Upstream
     from lbgateway.telemetry.access_log import AccessLog
     from lbgateway.telemetry.metrics import RouteSeries
 
@@ -39,7 +39,7 @@ class Limits:
 
     __slots__ = ("body_timeout_s", "header_timeout_s", "keep_alive_s", "max_connections", "max_head_bytes", "max_headers")
 
-    def __init__(  # noqa: PLR0913 six limits, each named at the only call
+    def __init__(
         self,
         *,
         keep_alive_s: float = 75.0,
@@ -64,7 +64,7 @@ class DataPlane:
         # for life
         self.loop = loop
         self.metrics = Metrics()
-        self.random = random.Random()
+        self.random = Random()  # noqa: S311 chooses endpoints, keeps no secrets
         self.upstreams: dict[str, Upstream] = {}
         self.active: set[Exchange] = set()
         self.connections: set[GatewayProtocol] = set()
@@ -100,12 +100,17 @@ class DataPlane:
 
     def log_access(self, exchange: Exchange, now_s: float) -> None:
         """One line for one finished exchange; rendered on another thread."""
-        head, endpoint, route, upstream, error = exchange.head, exchange.endpoint, exchange.route, exchange.upstream, exchange.error
+        if self.access_log is None:
+            return
+        head, error = exchange.head, exchange.error
+        endpoint: GatewayEndpoint | None = exchange.endpoint
+        route: Route | None = exchange.route
+        upstream: Upstream | None = exchange.upstream
         self.access_log.append((
             now_s, exchange.request_id, exchange.downstream.peer, head.method.decode(), head.hosts or b"", head.target,
-            route.label if route is not None else None, upstream.name if upstream is not None else None,
-            endpoint.id if endpoint is not None else None, exchange.status, error.slug if error is not None else None,
-            now_s - exchange.started_s, exchange.upstream_s if endpoint is not None else None, exchange.attempts,
+            None if route is None else route.label, None if upstream is None else upstream.name,
+            None if endpoint is None else endpoint.id, exchange.status, None if error is None else error.slug,
+            now_s - exchange.started_s, None if endpoint is None else exchange.upstream_s, exchange.attempts,
             exchange.bytes_in, exchange.bytes_out, user_agent(head),
         ))  # fmt: skip
 
@@ -131,7 +136,7 @@ class DataPlane:
     def on_bug(self, event: str) -> None:
         """An exception that is not in the tree of errors: logged whole, answered with 500."""
         self.metrics.errors["internal_error"] += 1
-        log.exception(event)
+        log.exception(event)  # noqa: LOG004 called while handling it
 
     # -- connections ---------------------------------------------------------------------------
 
@@ -206,6 +211,6 @@ def user_agent(head: RequestHead) -> bytes:
     return b""
 
 
-async def _no_application(scope: Any, receive: Any, send: Any) -> None:
+async def _no_application(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 the signature of ASGI
     """Stands in until the control plane is composed."""
     raise RuntimeError(scope["path"])

@@ -14,7 +14,7 @@ from collections import deque
 from random import getrandbits
 from typing import TYPE_CHECKING
 
-from lbgateway.dataplane.exchange import NEVER_S
+from lbgateway.dataplane.exchange_state import NEVER_S
 from lbgateway.dataplane.forwarding import forwarded_lines
 from lbgateway.dataplane.handlers import Queued, Refusal, choose_handler
 from lbgateway.dataplane.head import upgrade_wanted
@@ -117,7 +117,7 @@ class GatewayProtocol(RequestParser):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio's signature
         self.plane.connections.discard(self)
         if self._server_state is not None:
-            self._server_state.connections.discard(self)  # type: ignore[arg-type]  # as above
+            self._server_state.connections.discard(self)
         if self._tunnel is not None:
             self._tunnel.on_client_lost()
         handler, self.handler = self.handler, None
@@ -290,7 +290,7 @@ class GatewayProtocol(RequestParser):
     # -- the connection's life -----------------------------------------------------------------
 
     def shutdown(self) -> None:
-        """uvicorn is going down: close when the running request is answered, or now."""
+        """Uvicorn is going down: close when the running request is answered, or now."""
         self.closing = True
         if self.handler is None and not self._in_message and self._tunnel is None:
             self._close()

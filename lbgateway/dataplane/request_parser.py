@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from lbgateway.dataplane.exchange import NEVER_S
-from lbgateway.dataplane.handlers import Queued
+from lbgateway.dataplane.exchange_state import NEVER_S
 from lbgateway.dataplane.head import AMBIGUOUS, AUTHORIZATION, HOST, HOST_FIELD, NO_HEAD, PASS, Field, RequestHead, trailer_allowed
 from lbgateway.errors import BadRequest, GatewayError, HeadersTooLarge, UriTooLong
 
 if TYPE_CHECKING:
-    from lbgateway.dataplane.handlers import Handler
+    from lbgateway.dataplane.handlers import Handler, Queued
     from lbgateway.dataplane.head import FieldRules
     from lbgateway.dataplane.plane import DataPlane
 
@@ -252,7 +251,7 @@ class RequestParser(asyncio.Protocol):
     # -- upgrades ------------------------------------------------------------------------------
 
     def _on_upgrade_pause(self, rest: bytes) -> None:
-        """llhttp stops behind a head that asks for an upgrade, whether or not a body follows."""
+        """Llhttp stops behind a head that asks for an upgrade, whether or not a body follows."""
         head = self.head
         self.parser = httptools.HttpRequestParser(self)
         if head.upgrade is not None:

@@ -62,7 +62,12 @@ class _Host:
             node.routes += (route,)
 
     def find(
-        self, host: bytes | None, path: bytes, method: bytes, lines: list[bytes], allowed: set[bytes] | None = None  # noqa: ARG002 the signature of `RouteTable.match`
+        self,
+        host: bytes | None,  # noqa: ARG002 the signature of `RouteTable.match`
+        path: bytes,
+        method: bytes,
+        lines: list[bytes],
+        allowed: set[bytes] | None = None,
     ) -> Route | None:
         """The most specific route; collects in `allowed` the methods of those that only differ in them."""
         parts = path.split(b"/", self._depth + 1)

@@ -22,6 +22,7 @@ REMEMBERED_TOKENS = 10_000
 WITHOUT_EXPIRY_S = 60.0
 """For how long a token is believed that says nothing of its end, before it is verified again (seconds)."""
 
+KINDS = {"ExpiredSignatureError": "expired", "InvalidSignatureError": "signature", "InvalidAlgorithmError": "algorithm"}
 INVALID = b'WWW-Authenticate: Bearer error="invalid_token"\r\n'
 MISSING = b"WWW-Authenticate: Bearer\r\n"
 
@@ -33,7 +34,7 @@ class TokenVerifier:
     `REMEMBERED_TOKENS`, the oldest goes first.
     """
 
-    def __init__(  # noqa: PLR0913 one keyword for each rule of the configuration
+    def __init__(
         self,
         *,
         secret: str,
@@ -115,8 +116,7 @@ class TokenVerifier:
 
 def _reason(error: jwt.PyJWTError) -> str:
     """A bounded label: the kind of failure, never what the token said."""
-    names = {jwt.ExpiredSignatureError: "expired", jwt.InvalidSignatureError: "signature", jwt.InvalidAlgorithmError: "algorithm"}
-    return names.get(type(error), "invalid")
+    return KINDS.get(type(error).__name__, "invalid")
 
 
 def _header_line(header: str, value: object) -> bytes:
