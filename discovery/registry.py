@@ -135,6 +135,16 @@ class Registry:
         """Whether the registry knows the name, or knew it a moment ago."""
         return service.lower() in self._known
 
+    def heard(self) -> bool:
+        """Whether the registry has ever told which services there are; before, an unknown name says nothing."""
+        return self._catalog is not None
+
+    def settled(self) -> bool:
+        """Whether everything that is watched has been heard of, or cannot be: no use to wait any longer."""
+        if self.status().last_error is not None:
+            return True
+        return self.heard() and all(self.source.snapshot(name) is not None for name in self._watched)
+
     def services(self) -> tuple[str, ...]:
         """All exposed services, sorted."""
         return tuple(sorted(self._watched))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import sys
 import time
@@ -12,20 +13,20 @@ import structlog
 
 from discovery import ConsulSource, Registry, StaticSource, static_instance
 from discovery.embedded import EmbeddedRegistry
+from discovery.registry import NEVER
 from lbgateway.controlplane.admin_auth import AdminAccess
 from lbgateway.controlplane.app import ControlPlaneSettings, build_app
 from lbgateway.dataplane.head import request_rules
 from lbgateway.dataplane.plane import DataPlane, Limits
 from lbgateway.dataplane.routing import compile_routes
 from lbgateway.dataplane.upstream import Upstream
-from lbgateway.errors import NoRoute
+from lbgateway.errors import NoEndpoint, NoRoute
 from lbgateway.policies import compile_admit
 from lbgateway.policies.jwt_auth import TokenVerifier
 from lbgateway.telemetry.access_log import AccessLog
 from lbgateway.view import GatewayView
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterable, Mapping
     from urllib.parse import SplitResult
 
@@ -33,12 +34,16 @@ if TYPE_CHECKING:
     from discovery.registry import Expose
     from discovery.source import Source
     from lbgateway.config import Settings
+    from lbgateway.config.operations import LoggingSettings
+    from lbgateway.config.server import ServerSettings
     from lbgateway.errors import GatewayError
 
 log = structlog.get_logger("lbgateway")
 
 HINT_EVERY_S = 10.0
 """How often the log says that a service is registered but not exposed; a scanner must not fill it."""
+
+SETTLE_POLL_S = 0.005
 
 
 class Gateway:
@@ -58,11 +63,12 @@ class Gateway:
             on_snapshot=self._on_snapshot,
             on_gone=self._on_gone,
         )
-        self._hinted_at_s = -HINT_EVERY_S
+        self._started_with = settings
+        self._hinted_at_s: dict[str, float] = {}
         # until the next reload
         self.settings = settings
-        self.verifier: TokenVerifier | None = None
         self._access_log: AccessLog | None = None
+        self._logging: LoggingSettings | None = None
         self.plane.missing_upstream = self._missing_upstream
         self._apply(settings)
 
@@ -77,15 +83,22 @@ class Gateway:
         self.plane.start()
         await self.registry.start()
 
+    async def settle(self, within_s: float) -> None:
+        """Wait until the registry has told of all services, or has failed to, for at most `within_s` seconds.
+
+        A restarted gateway that opens its door at once would turn its first clients away.
+        """
+        end_s = time.monotonic() + within_s
+        while not self.registry.settled() and time.monotonic() < end_s:  # noqa: ASYNC110 once in a gateway's life
+            await asyncio.sleep(SETTLE_POLL_S)
+
     def reload(self, settings: Settings) -> None:
-        """Take over new settings without losing a request; what cannot change in a running process is said aloud."""
-        for key in ("host", "port", "workers"):
-            if getattr(settings.server, key) != getattr(self.settings.server, key):
-                log.warning("needs a restart to take effect", key=f"server.{key}")
-        if settings.discovery.provider != self.settings.discovery.provider:
-            log.warning("needs a restart to take effect", key="discovery.provider")
-        elif settings.discovery.consul.model_copy(update={"expose": None}) != self.settings.discovery.consul.model_copy(update={"expose": None}):
-            log.warning("needs a restart to take effect", key="discovery.consul")
+        """Take over new settings without losing a request; what cannot change in a running process is said aloud.
+
+        An exception leaves everything as it was.
+        """
+        for key in needs_restart(self._started_with, settings):
+            log.warning("changed, but needs a restart to take effect", key=key)
         self._apply(settings)
         if isinstance(self.source, StaticSource):
             self.source.replace(static_services(settings))
@@ -98,6 +111,8 @@ class Gateway:
     async def aclose(self) -> None:
         """End everything; exchanges that still run are cut by whoever closes their connections."""
         await self.registry.aclose()
+        for upstream in self.plane.upstreams.values():
+            upstream.close(time.monotonic())
         if self.embedded is not None:
             await self.embedded.aclose()
         self.plane.stop()
@@ -107,37 +122,35 @@ class Gateway:
     # -- configuration -------------------------------------------------------------------------
 
     def _apply(self, settings: Settings) -> None:
+        # Whatever may fail comes first: half of a configuration is worse than the old one.
+        verifier = self._make_verifier(settings)
+        routes = compile_routes(settings, lambda route: compile_admit(route, verifier))
+        application = build_app(self.view, control_plane_settings(settings, verifier))
         self.settings = settings
         plane, server = self.plane, settings.server
-        self.verifier = self._make_verifier(settings)
-        plane.limits = Limits(
-            keep_alive_s=server.keep_alive,
-            header_timeout_s=server.header_timeout,
-            body_timeout_s=server.body_timeout,
-            max_head_bytes=server.max_head,
-            max_headers=server.max_headers,
-            max_connections=server.max_connections,
-        )
+        plane.routes, plane.application = routes, application
+        plane.limits = limits_of(server)
         plane.body_timeout_s = server.body_timeout
         plane.trusted = tuple(ipaddress.ip_network(str(network)) for network in server.trusted_proxies)
         plane.request_rules = request_rules(header.lower().encode() for header in settings.auth.forward_claims.values())
         plane.own_prefixes = (b"/health", b"/admin", *((settings.metrics.path.encode(),) if settings.metrics.enabled else ()))
-        plane.application = build_app(self.view, self._control_plane_settings(settings))
-        plane.routes = compile_routes(settings, lambda route: compile_admit(route, self.verifier))
         for upstream in plane.upstreams.values():
             service = settings.service(upstream.name)
             upstream.configure(service.balancer, service.timeout.pool_idle)
         for name in named_services(settings):
             self._upstream(name)
-        self._apply_access_log(settings)
+        self._apply_access_log(settings.logging)
 
-    def _apply_access_log(self, settings: Settings) -> None:
-        if self._access_log is not None:
-            self._access_log.close()
-        self._access_log = AccessLog(sys.stdout.buffer, format=settings.logging.format) if settings.logging.access_log else None
+    def _apply_access_log(self, logging: LoggingSettings) -> None:
+        if logging == self._logging:
+            return  # closing one waits for its reader, which requests should not
+        self._logging, before = logging, self._access_log
+        self._access_log = AccessLog(sys.stdout.buffer, format=logging.format, sample=logging.sample) if logging.access_log else None
+        self.plane.access_log = self._access_log
+        if before is not None:
+            before.close()
         if self._access_log is not None:
             self._access_log.start()
-        self.plane.access_log = self._access_log
 
     def _make_verifier(self, settings: Settings) -> TokenVerifier | None:
         rules = settings.auth.jwt
@@ -157,17 +170,6 @@ class Gateway:
     def _count_auth_failure(self, reason: str) -> None:
         self.plane.metrics.auth_failures[reason] += 1
 
-    def _control_plane_settings(self, settings: Settings) -> ControlPlaneSettings:
-        admin = settings.admin
-        access = AdminAccess(
-            token=admin.token.reveal() if admin.token is not None else None,
-            scope=admin.scope,
-            allow_loopback=admin.allow_loopback,
-            verify=self.verifier.claims_of if self.verifier is not None else None,
-        )
-        metrics = settings.metrics
-        return ControlPlaneSettings(access, metrics.enabled, metrics.path, metrics.public)
-
     def _make_source(self, settings: Settings) -> Source:
         if settings.discovery.provider == "static":
             return StaticSource(static_services(settings))
@@ -186,7 +188,7 @@ class Gateway:
             tls_ca=tls.ca if tls else None,
             tls_cert=tls.cert if tls else None,
             tls_key=tls.key if tls else None,
-            random=Random(),
+            random=Random(),  # noqa: S311 jitter is no secret
             on_error=self._on_discovery_error,
             on_update=self._on_discovery_update,
         )
@@ -217,15 +219,51 @@ class Gateway:
 
     def _missing_upstream(self, name: str) -> GatewayError:
         """Unknown and unexposed look alike to a client; the operator is told the difference."""
+        if not self.registry.heard():
+            return NoEndpoint()  # nobody knows yet what there is
         now_s = time.monotonic()
-        if self.registry.registered(name) and now_s - self._hinted_at_s >= HINT_EVERY_S:
-            self._hinted_at_s = now_s
+        if self.registry.registered(name) and name not in NEVER and now_s - self._hinted_at_s.get(name, -HINT_EVERY_S) >= HINT_EVERY_S:
+            self._hinted_at_s[name] = now_s
             log.warning(
-                "a request for a registered service that is not exposed",
+                "a client asked for a service that is registered, but not exposed: it got 404",
                 service=name,
-                reason="give it the tag lbgateway.enable=true, or name it under `services`",
+                what_to_do="give the service the tag lbgateway.enable=true, or name it under `services`",
             )
         return NoRoute()
+
+
+def needs_restart(running: Settings, wanted: Settings) -> list[str]:
+    """The keys that differ, but that a running process cannot change."""
+    keys = [f"server.{key}" for key in ("host", "port", "workers") if getattr(running.server, key) != getattr(wanted.server, key)]
+    if running.discovery.provider != wanted.discovery.provider:
+        return [*keys, "discovery.provider"]
+    before, after = running.discovery.consul, wanted.discovery.consul
+    differing = (key for key in type(before).model_fields if key != "expose" and getattr(before, key) != getattr(after, key))
+    return [*keys, *(f"discovery.consul.{key}" for key in differing)]
+
+
+def limits_of(server: ServerSettings) -> Limits:
+    """What bounds a client."""
+    return Limits(
+        keep_alive_s=server.keep_alive,
+        header_timeout_s=server.header_timeout,
+        body_timeout_s=server.body_timeout,
+        max_head_bytes=server.max_head,
+        max_headers=server.max_headers,
+        max_connections=server.max_connections,
+    )
+
+
+def control_plane_settings(settings: Settings, verifier: TokenVerifier | None) -> ControlPlaneSettings:
+    """Who may see the gateway's inside, and where its numbers are."""
+    admin, metrics = settings.admin, settings.metrics
+    access = AdminAccess(
+        token=admin.token.reveal() if admin.token is not None else None,
+        scope=admin.scope,
+        allow_loopback=admin.allow_loopback,
+        verify=verifier.claims_of if verifier is not None else None,
+    )
+    return ControlPlaneSettings(access, metrics.enabled, metrics.path, metrics.public)
 
 
 def expose_of(settings: Settings) -> Expose:

@@ -9,6 +9,7 @@ import gc
 import resource
 import signal
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,7 +20,7 @@ from lbgateway.dataplane.protocol import GatewayProtocol
 from lbgateway.runtime import Gateway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from types import FrameType
 
     from uvicorn.server import ServerState
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger("lbgateway")
 
 BACKLOG = 4096
+FIRST_ANSWER_S = 1.0
+"""How long a start waits for the registry, so that the first clients find its services."""
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SPARE_FILES = 128
 """Open files that are neither a client's connection nor an upstream's."""
 
@@ -42,19 +47,32 @@ class GatewayServer(uvicorn.Server):
         self.gateway = gateway
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def capture_signals(self) -> Generator[None]:
+        yield  # `signals` captures them, and for longer
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
-            log.info("draining", signal=signal.Signals(sig).name, requests_active=len(self.gateway.plane.active))
-        self.gateway.drain()
+            self.gateway.drain()
+            log.info(
+                "stopping: no new connections, what runs may finish",
+                signal=signal.Signals(sig).name,
+                requests_active=len(self.gateway.plane.active),
+                connections=len(self.gateway.plane.connections),
+                drain_timeout_seconds=self.gateway.settings.server.drain_timeout,
+            )
         super().handle_exit(sig, frame)
+
+
+@contextlib.contextmanager
+def signals(loop: asyncio.AbstractEventLoop, handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    """Let the loop call the handlers: those of `signal.signal` run between any two bytecodes, also inside of a log call."""
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -91,30 +109,40 @@ async def serve(
     settings = fit_to_open_files(settings)
     gateway = Gateway(settings, loop)
     server = GatewayServer(uvicorn_config(gateway, settings), gateway)
+    handlers: dict[signal.Signals, Callable[[], None]] = {number: partial(server.handle_exit, number, None) for number in STOP_SIGNALS}
     if reload is not None:
-        loop.add_signal_handler(signal.SIGHUP, lambda: reload_settings(gateway, reload))
-    try:
-        await gateway.start()
-        # What is alive now lives as long as the process: no collection need look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
-        if on_started is not None:
-            on_started(gateway)
-        log.info("listening", addresses=[address_of(listener) for listener in sockets])
-        await server.serve(sockets=list(sockets))
-        for protocol in tuple(gateway.plane.connections):
-            protocol.abort()
-    finally:
-        if reload is not None:
-            loop.remove_signal_handler(signal.SIGHUP)
-        gc.unfreeze()
-        await gateway.aclose()
+        handlers[signal.SIGHUP] = partial(reload_settings, gateway, reload)
+    with signals(loop, handlers):
+        try:
+            await gateway.start()
+            await gateway.settle(FIRST_ANSWER_S)
+            # What is alive now lives as long as the process: no collection need look at it again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(20_000, 20, 50)
+            if on_started is not None:
+                on_started(gateway)
+            log.info("listening", addresses=[address_of(listener) for listener in sockets])
+            await server.serve(sockets=list(sockets))
+            cut_what_is_left(gateway.plane)
+        finally:
+            gc.unfreeze()
+            await gateway.aclose()
     log.info("stopped")
 
 
+def cut_what_is_left(plane: DataPlane) -> None:
+    """End the connections that `server.drain_timeout` was too short for."""
+    if plane.connections:
+        log.warning(
+            "server.drain_timeout is over, what was left is cut", connections=len(plane.connections), requests_active=len(plane.active)
+        )
+    for protocol in tuple(plane.connections):
+        protocol.abort()
+
+
 def uvicorn_config(gateway: Gateway, settings: Settings) -> uvicorn.Config:
-    """uvicorn as a server only: no parser, no access log, no headers, no logging of its own."""
+    """The server part of uvicorn only: no parser, no access log, no headers, no logging of its own."""
     plane: DataPlane = gateway.plane
 
     def make_protocol(config: Any, server_state: ServerState, app_state: Any, _loop: Any = None) -> GatewayProtocol:  # noqa: ARG001 uvicorn's call
@@ -142,10 +170,15 @@ def reload_settings(gateway: Gateway, reload: Callable[[], Settings]) -> None:
     """Take over the file as it is now; if it is bad, say why and keep the old one."""
     try:
         settings = fit_to_open_files(reload())
-    except ConfigErrors as errors:
-        log.error("reload refused, the old configuration stays", errors=[str(finding) for finding in errors.findings])
+        gateway.reload(settings)
+    except ConfigErrors as bad:
+        log.error("reload refused, the old configuration stays", errors=[str(error) for error in bad.errors])  # noqa: TRY400 the errors say it all
         return
-    gateway.reload(settings)
+    except Exception:
+        log.exception("reload failed, the old configuration stays")
+        return
+    for warning in settings.warnings:
+        log.warning("configuration", warning=warning)
     log.info("reloaded", routes=len(gateway.plane.routes.routes), services=len(gateway.plane.upstreams))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from lbgateway.cli import FINE, NO, overrides
 from lbgateway.config import ConfigErrors, load
 from lbgateway.server import bind, serve
 from lbgateway.telemetry import logging
@@ -24,21 +25,25 @@ def main(args: argparse.Namespace) -> int:
         settings = settings_of(args)
     except ConfigErrors as errors:
         print(errors, file=sys.stderr)
-        return 1
-    logging.configure(settings.logging.level, settings.logging.format)
+        return NO
+    configure_logging(settings)
     for warning in settings.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     try:
         listener = bind(settings.server.host, settings.server.port)
     except OSError as error:
         print(f"lbgateway run: {error.strerror}", file=sys.stderr)
-        return 1
-    uvloop.run(serve(settings, sockets=[listener], reload=lambda: settings_of(args)))
-    return 0
+        return NO
+    uvloop.run(serve(settings, sockets=[listener], reload=lambda: configure_logging(settings_of(args))))
+    return FINE
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """The file, with what the command line says over it."""
-    settings = load(args.config, os.environ)
-    changes = {name: value for name in ("host", "port") if (value := getattr(args, name)) is not None}
-    return settings.model_copy(update={"server": settings.server.model_copy(update=changes)}) if changes else settings
+    return load(args.config, os.environ, overrides(args))
+
+
+def configure_logging(settings: Settings) -> Settings:
+    """Let events look as the file says, from the start and after a reload."""
+    logging.configure(settings.logging.level, settings.logging.format)
+    return settings

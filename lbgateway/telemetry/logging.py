@@ -25,6 +25,7 @@ _QUIET = {
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
     "urllib3": logging.WARNING,
+    "uvicorn": logging.WARNING,  # the gateway tells of its start and end itself
     "uvicorn.access": logging.CRITICAL,
 }
 

@@ -70,6 +70,7 @@ class Source:
         self.known: dict[str, Snapshot] = {}
         self.catalog_listener: CatalogListener | None = None
         self.started = self.closed = False
+        self.last_error: str | None = None
 
     async def start(self) -> None:
         self.started = True
@@ -89,7 +90,7 @@ class Source:
         return self.known.get(service)
 
     def status(self) -> SourceStatus:
-        return SourceStatus("consul", SnapshotState.FRESH, 1.0, None)
+        return SourceStatus("consul", SnapshotState.FRESH, 1.0, self.last_error)
 
     async def aclose(self) -> None:
         self.closed = True
@@ -269,6 +270,34 @@ def test_other_rules_apply_at_once() -> None:
         scene.registry.configure(expose="all", named=[])
         assert scene.registry.services() == ("orders", "users")
         assert scene.gone == ["orders", "mails"]
+
+    play(story)
+
+
+def test_it_is_settled_when_everything_watched_has_been_heard_of() -> None:
+    """The catalog first, then each service that it makes interesting."""
+
+    async def story(scene: Scene) -> None:
+        registry, source = scene.registry, scene.source
+        assert not registry.heard()
+        source.tell("users", InstanceState.PASSING)
+        assert not registry.settled()
+        source.registered("orders")
+        assert registry.heard()
+        assert not registry.settled()
+        source.tell("orders")
+        assert registry.settled()
+
+    play(story, named=["users"])
+
+
+def test_a_registry_that_cannot_be_read_is_not_waited_for() -> None:
+    """A gateway must start while Consul is down."""
+
+    async def story(scene: Scene) -> None:
+        scene.source.last_error = "All connection attempts failed"
+        assert scene.registry.settled()
+        assert not scene.registry.heard()
 
     play(story)
 
