@@ -138,7 +138,9 @@ class UpstreamConnection(asyncio.Protocol):
     def close(self) -> None:
         """Drop the connection; the exchange hears nothing more from it."""
         self.exchange = None
-        self.transport.close()
+        if not self.transport.is_closing():
+            # Not `close`, which would wait until the other side has read what is still to be sent.
+            self.transport.abort()
 
     # -- asyncio.Protocol ----------------------------------------------------------------------
 
@@ -211,7 +213,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._head_done:
             if trailer_allowed(name):
-                self._trailers = [*(self._trailers or ()), name, b": ", value, b"\r\n"]
+                self._on_trailer(name, value)
             return
         fate = RESPONSE_RULES[name]
         head = self._head
@@ -232,6 +234,14 @@ class UpstreamConnection(asyncio.Protocol):
             head.chunked = True
         elif fate is Field.UPGRADE:
             head.upgrade = value
+
+    def _on_trailer(self, name: bytes, value: bytes) -> None:
+        if self._trailers is None:
+            self._trailers = []
+        self._trailers += (name, b": ", value, b"\r\n")
+        self._fed_bytes += len(name) + len(value)
+        if self._fed_bytes > MAX_RESPONSE_HEAD_BYTES:
+            raise UpstreamMalformed("trailers too large")
 
     def on_headers_complete(self) -> None:
         if self._complete:
@@ -268,8 +278,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _informational(self, exchange: ResponseSink, head: ResponseHead) -> None:
         if head.status == SWITCHING:
-            if not self._upgrading or head.upgrade is None:
-                raise UpstreamMalformed
+            if not self._upgrading or not self.parser.should_upgrade():
+                raise UpstreamMalformed("switches protocols without being asked to")
             return
         exchange.on_informational(head)
 

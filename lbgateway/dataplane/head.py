@@ -142,6 +142,7 @@ class RequestHead:
         "method",
         "rendered",
         "resolved",
+        "special_bytes",
         "specials",
         "target",
         "te",
@@ -162,7 +163,8 @@ class RequestHead:
         self.lines = [b""]
         """(name, b": ", value, CRLF) flattened, behind one empty slot for the request line."""
         self.specials = 0
-        """How many fields are not in `lines`."""
+        """How many fields are not in `lines`, and how large they and the trailers are."""
+        self.special_bytes = 0
         # framing
         self.content_length = -1
         self.chunked = False
@@ -202,16 +204,16 @@ def without(lines: list[bytes], names: Iterable[bytes], *, start: int = 0) -> li
 
 
 def upgrade_wanted(head: RequestHead) -> bytes | None:
-    """The protocol to switch to, lower-case, if the client asks for a switch that may be tunnelled.
+    """The protocols to switch to, lower-case, if the client asks for a switch that may be tunnelled.
 
     ``h2c`` is not: whoever tunnels it lets a client speak to the upstream behind the gateway's back.
     """
     if head.upgrade is None or head.connection is None or head.version != "1.1":
         return None
-    wanted = head.upgrade.strip().lower()
-    if b"upgrade" not in tokens(head.connection) or wanted.startswith(b"h2c") or not wanted:
+    wanted = tokens(head.upgrade)
+    if b"upgrade" not in tokens(head.connection) or not wanted or any(protocol.startswith(b"h2c") for protocol in wanted):
         return None
-    return wanted
+    return b", ".join(wanted)
 
 
 def named_by_connection(head_connection: bytes | None) -> list[bytes]:

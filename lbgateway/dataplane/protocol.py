@@ -10,6 +10,8 @@ What is used of uvicorn is private API of it: ``ServerState.connections``, and t
 from __future__ import annotations
 
 import re
+import socket
+import struct
 from collections import deque
 from random import getrandbits
 from typing import TYPE_CHECKING
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 LINGER_S = 2.0
 """How long a connection that is closed with unread input keeps reading, so that the client sees the answer (RFC 9112, 9.6)."""
 
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: closing sends a reset."""
+
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 """What is taken over as a request id from a trusted proxy."""
 
@@ -52,6 +57,7 @@ class GatewayProtocol(RequestParser):
         "_server_state",
         "_starting",
         "_tunnel",
+        "_unsent",
         "closing",
         "forwarded_before",
         "handler",
@@ -81,6 +87,7 @@ class GatewayProtocol(RequestParser):
         self.closing = False
         self.write_paused = False
         self._pausing = False
+        self._unsent = 0
         self._tunnel: Tunnel | None = None
         # what is being answered
         self.handler: Handler | None = None
@@ -144,7 +151,7 @@ class GatewayProtocol(RequestParser):
     # -- requests in their order ---------------------------------------------------------------
 
     def on_headers_complete(self) -> None:
-        if self._resyncing:
+        if self._ignoring:
             return
         head, parser = self.head, self.parser
         self._reading_head = False
@@ -191,6 +198,7 @@ class GatewayProtocol(RequestParser):
     def _refuse(self, error: GatewayError) -> None:
         error.close = True
         self.mode = Mode.DEAF
+        self._ignoring = True
         self._reading_head = False
         self.feeding = None
         if self.handler is None and not self._queue:
@@ -223,6 +231,9 @@ class GatewayProtocol(RequestParser):
         if self.handler is None and not self._queue:
             self._go_on()
 
+    def _busy(self) -> bool:
+        return self.handler is not None or bool(self._queue)
+
     def _go_on(self) -> None:
         """Nothing is left to be answered: read on, or close if nothing can come any more."""
         if self.mode is Mode.DEAF:
@@ -250,7 +261,13 @@ class GatewayProtocol(RequestParser):
     def abort(self) -> None:
         """Cut the connection; the client must see that the answer is incomplete."""
         self.mode = Mode.LINGER
-        self.handler = None
+        self._ignoring = True
+        self._reading_head = False
+        self.handler = self.feeding = None
+        # With a reset: where only the end of the connection ends the body, an orderly one would make it look complete.
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.transport.abort()
 
     def pause_request(self) -> None:
@@ -302,23 +319,37 @@ class GatewayProtocol(RequestParser):
         elif self.deadline_s == NEVER_S:
             limits = self.plane.limits
             limit_s = limits.header_timeout_s if self._reading_head else limits.keep_alive_s
-            self.deadline_s = now_s + (LINGER_S if self.mode is Mode.LINGER else limit_s)
+            if self.mode is Mode.LINGER:
+                limit_s = limits.body_timeout_s if self.transport.get_write_buffer_size() else LINGER_S
+            self.deadline_s = now_s + limit_s
         elif now_s >= self.deadline_s:
             self._on_deadline()
 
     def _on_deadline(self) -> None:
         if self.mode is Mode.LINGER:
-            self.transport.abort()
+            self._on_linger_end()
         elif self._reading_head:
             self._refuse(RequestTimeout())
         else:
             self._close()
+
+    def _on_linger_end(self) -> None:
+        """A slow reader may take its time as long as it reads at all."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and unsent != self._unsent:
+            self._unsent = unsent
+            self.deadline_s = NEVER_S
+        else:
+            self.transport.abort()
 
     def _close(self) -> None:
         if self.mode is Mode.LINGER or self.transport.is_closing():
             return
         unread = self._in_message or self._pausing or self.mode is Mode.DEAF
         self.mode = Mode.LINGER
+        # What follows in the same read is no request any more.
+        self._ignoring = True
+        self._reading_head = False
         self.handler = self._queue = self._early = self.feeding = None
         self.deadline_s = NEVER_S
         if unread and self.transport.can_write_eof():

@@ -53,7 +53,7 @@ class RequestParser(asyncio.Protocol):
         "_host",
         "_in_message",
         "_reading_head",
-        "_resyncing",
+        "_ignoring",
         "deadline_s",
         "feeding",
         "head",
@@ -72,7 +72,7 @@ class RequestParser(asyncio.Protocol):
         self.feeding: Handler | Queued | None = None
         self._reading_head = False
         self._in_message = False
-        self._resyncing = False
+        self._ignoring = False
         self._fed_bytes = 0
         self._big_read = False
         self._early: bytes | None = None
@@ -101,20 +101,35 @@ class RequestParser(asyncio.Protocol):
             return
         if len(data) > self.plane.limits.max_head_bytes:
             self._big_read = True
+        in_head = self._reading_head
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stop:
-            self._on_upgrade_pause(data[stop.args[0] :])
+            self._read_on(self._on_upgrade_pause(data[stop.args[0] :]))
             return
         except httptools.HttpParserError as error:
             self._on_malformed(error)
             return
         if self._reading_head:
-            self._fed_bytes += len(data)
+            # A read in which the head only begins may be full of what came before: it is weighed when the head is complete.
+            self._fed_bytes += len(data) if in_head else 1
             if self._fed_bytes > self.plane.limits.max_head_bytes:
                 self._refuse(self._too_large())
         elif not self._in_message:
             self._remember(data)
+
+    def _read_on(self, rest: bytes) -> None:
+        """Go on behind an upgrade that is none. A loop, not a recursion: a client may ask a thousand times in one read."""
+        while rest and self.mode is HTTP:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as stop:
+                rest = self._on_upgrade_pause(rest[stop.args[0] :])
+            except httptools.HttpParserError as error:
+                self._on_malformed(error)
+                return
+            else:
+                return
 
     @abstractmethod
     def _begin_again(self, data: bytes, length: int) -> bool:
@@ -139,21 +154,21 @@ class RequestParser(asyncio.Protocol):
     # -- httptools -----------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        if self._resyncing:
+        if self._ignoring:
             return
         self.head = RequestHead()
         self._reading_head = self._in_message = True
         self.deadline_s = NEVER_S
 
     def on_url(self, url: bytes) -> None:
-        if not self._resyncing:
+        if not self._ignoring:
             self.head.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         head = self.head
         if not self._reading_head:
-            if not self._resyncing and trailer_allowed(name):
-                head.trailers = [*(head.trailers or ()), name, b": ", value, b"\r\n"]
+            if not self._ignoring:
+                self._on_trailer(head, name, value)
             return
         fate = self.plane.request_rules[name]
         if fate is PASS:
@@ -167,8 +182,18 @@ class RequestParser(asyncio.Protocol):
         else:
             self._on_special(head, fate, name, value)
 
+    def _on_trailer(self, head: RequestHead, name: bytes, value: bytes) -> None:
+        head.special_bytes += len(name) + len(value)
+        if head.special_bytes > self.plane.limits.max_head_bytes:
+            raise BadRequest("Too many trailer fields")
+        if trailer_allowed(name):
+            if head.trailers is None:
+                head.trailers = []
+            head.trailers += (name, b": ", value, b"\r\n")
+
     def _on_special(self, head: RequestHead, fate: Field, name: bytes, value: bytes) -> None:
         head.specials += 1
+        head.special_bytes += len(name) + len(value)
         if fate is Field.CONTENT_LENGTH:
             head.content_length = int(value)
             head.has_body = head.content_length > 0
@@ -211,7 +236,7 @@ class RequestParser(asyncio.Protocol):
     def _framing_error(self, head: RequestHead) -> GatewayError | None:
         """The checks that a head like the one before it need not pass again."""
         limits = self.plane.limits
-        size = sum(map(len, head.lines)) + len(head.target)
+        size = sum(map(len, head.lines)) + len(head.target) + head.special_bytes + len(head.hosts or b"")
         self._fed_bytes, self._big_read = 0, False
         if size > limits.max_head_bytes:
             return UriTooLong(close=True) if len(head.target) > limits.max_head_bytes else HeadersTooLarge(close=True)
@@ -250,23 +275,25 @@ class RequestParser(asyncio.Protocol):
 
     # -- upgrades ------------------------------------------------------------------------------
 
-    def _on_upgrade_pause(self, rest: bytes) -> None:
-        """Llhttp stops behind a head that asks for an upgrade, whether or not a body follows."""
+    def _on_upgrade_pause(self, rest: bytes) -> bytes:
+        """The parser stops behind a head that asks for an upgrade, whether or not a body follows. Returns what is to be read on."""
         head = self.head
         self.parser = httptools.HttpRequestParser(self)
-        if head.upgrade is not None:
-            # Whatever comes now may belong to the new protocol: it waits for the upstream's word.
-            self._early = rest
-            self.pause_request()
-            self.on_message_complete()
-            return
-        if head.has_body:
+        if head.upgrade is None and head.has_body:
             # The upgrade is not for us (h2c, or with a body): the body is read like any other, by a parser that knows its framing.
             framing = b"Transfer-Encoding: chunked" if head.chunked else b"Content-Length: %d" % head.content_length
-            self._resyncing = True
+            self._ignoring = True
             self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
-            self._resyncing = False
-        else:
-            self.on_message_complete()
-        if rest:
-            self.data_received(rest)
+            self._ignoring = self.mode is not HTTP
+            return rest
+        self.on_message_complete()
+        if head.upgrade is None or not self._busy():
+            return rest
+        # Whatever comes now may belong to the new protocol: it waits for the upstream's word.
+        self._early = rest
+        self.pause_request()
+        return b""
+
+    @abstractmethod
+    def _busy(self) -> bool:
+        """Whether a request is being answered, or waits for it."""
