@@ -177,7 +177,8 @@ class GatewayProtocol(RequestParser):
     def _begin_again(self, data: bytes, length: int) -> bool:
         method, _, target = data[:-length].partition(b" ")
         plane = self.plane
-        if method not in METHOD_LABELS or target[:1] != b"/" or self.handler is not None or self._queue or self.mode is not HTTP:
+        # A space in the target: a whole request stands in front of this one, and llhttp shall take them apart.
+        if b" " in target or method not in METHOD_LABELS or target[:1] != b"/" or self.handler is not None or self._queue or self.mode is not HTTP:
             return False
         if self._seen_rules is not plane.request_rules or len(data) > plane.limits.max_head_bytes:
             return False
