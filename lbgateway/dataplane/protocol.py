@@ -177,10 +177,10 @@ class GatewayProtocol(RequestParser):
     def _begin_again(self, data: bytes, length: int) -> bool:
         method, _, target = data[:-length].partition(b" ")
         plane = self.plane
-        # A space in the target: a whole request stands in front of this one, and llhttp shall take them apart.
-        if b" " in target or method not in METHOD_LABELS or target[:1] != b"/" or self.handler is not None or self._queue or self.mode is not HTTP:
+        if self.handler is not None or self._queue or self.mode is not HTTP or self._seen_rules is not plane.request_rules:
             return False
-        if self._seen_rules is not plane.request_rules or len(data) > plane.limits.max_head_bytes:
+        # A space in the target: a whole request stands in front of this one, and the parser shall take them apart.
+        if b" " in target or target[:1] != b"/" or method not in METHOD_LABELS or len(data) > plane.limits.max_head_bytes:
             return False
         head = self.head
         head.method, head.target = method, target
