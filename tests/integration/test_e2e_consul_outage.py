@@ -38,7 +38,7 @@ def states_of(gateway: GatewayProcess, service: str = "orders") -> dict[str, str
 
 
 def ready(gateway: GatewayProcess, count: int, seconds: float = 10) -> None:
-    wait_until(lambda: list(states_of(gateway).values()) == ["ready"] * count, seconds, gateway.log)
+    wait_until(lambda: list(states_of(gateway).values()) == ["ready"] * count, seconds, gateway.story)
 
 
 def both_answer(traffic: Traffic, *bodies: bytes) -> None:
@@ -56,7 +56,7 @@ def test_consul_is_killed_and_comes_back_with_its_data(persistent_consul, gatewa
         ready(gateway, 2)
         with Traffic(gateway.port, "/api/orders/", clients=4) as traffic:
             persistent_consul.kill()
-            wait_until(lambda: state_of(gateway) == "stale", 2, gateway.log)
+            wait_until(lambda: state_of(gateway) == "stale", 2, gateway.story)
             assert gateway.json("/health")["status"] == "degraded"
             assert gateway.get("/health/ready")[0] == 200
             time.sleep(OUTAGE_S)
@@ -64,7 +64,7 @@ def test_consul_is_killed_and_comes_back_with_its_data(persistent_consul, gatewa
             assert (told["state"], bool(told["last_error"])) == ("stale", True)
             assert told["age_seconds"] >= OUTAGE_S
             persistent_consul.restart()
-            wait_until(lambda: state_of(gateway) == "fresh", 10, gateway.log)
+            wait_until(lambda: state_of(gateway) == "fresh", 10, gateway.story)
             both_answer(traffic, b"one", b"two")
             time.sleep(1)
         assert traffic.bad() == []
@@ -82,13 +82,13 @@ def test_consul_comes_back_empty_and_the_services_register_again(persistent_cons
                 time.sleep(1)
                 persistent_consul.restart(empty=True)
                 restarted_s = time.monotonic()
-                wait_until(lambda: "suspect" in states_of(gateway).values(), 3, gateway.log)
-                wait_until(lambda: "ready" in states_of(gateway).values(), REGISTERED_AGAIN_WITHIN_S, gateway.log)
+                wait_until(lambda: "suspect" in states_of(gateway).values(), 3, gateway.story)
+                wait_until(lambda: "ready" in states_of(gateway).values(), REGISTERED_AGAIN_WITHIN_S, gateway.story)
                 time.sleep(restarted_s + REGISTERED_AGAIN_WITHIN_S - 0.2 - time.monotonic())
                 assert len(states_of(gateway)) == 2
                 persistent_consul.register("orders", slow.port)
                 ready(gateway, 2)
-                wait_until(lambda: state_of(gateway) == "fresh", 5, gateway.log)
+                wait_until(lambda: state_of(gateway) == "fresh", 5, gateway.story)
                 both_answer(traffic, b"helped", b"slow")
         assert traffic.bad() == []
 
@@ -103,7 +103,7 @@ def test_a_gateway_that_starts_without_consul_serves_as_soon_as_it_is_there(pers
             assert gateway.get("/health/ready")[0] == 503
             assert gateway.json("/health")["status"] == "failing"
             persistent_consul.restart()
-            wait_until(lambda: gateway.get("/api/orders/") == (200, b"one"), 5, gateway.log)
+            wait_until(lambda: gateway.get("/api/orders/") == (200, b"one"), 5, gateway.story)
             assert gateway.get("/health/ready")[0] == 200
 
 
@@ -136,7 +136,7 @@ def test_tokens_that_lose_their_rights_take_nothing_away():
             assert token["SecretID"] not in gateway.get("/admin/config")[1].decode()
             with Traffic(gateway.port, "/api/orders/", clients=2) as traffic:
                 consul.request("DELETE", f"/v1/acl/token/{token['AccessorID']}")
-                wait_until(lambda: state_of(gateway) == "stale", 10, gateway.log)
+                wait_until(lambda: state_of(gateway) == "stale", 10, gateway.story)
                 time.sleep(0.5)
             assert traffic.bad() == []
             assert states_of(gateway) == {f"orders-{upstream.port}": "ready"}

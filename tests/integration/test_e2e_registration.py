@@ -51,7 +51,7 @@ def test_an_instance_gets_requests_within_100_ms_and_none_100_ms_after_it_left(c
     steady = Instance("steady")
     with UpstreamThread(steady) as staying:
         consul_server.register("orders", staying.port)
-        wait_until(lambda: gateway.get("/api/orders/")[0] == 200, 5, gateway.log)
+        wait_until(lambda: gateway.get("/api/orders/")[0] == 200, 5, gateway.story)
         with Traffic(gateway.port, "/api/orders/", clients=3, pause_s=0.002) as traffic:
             for _ in range(ROUNDS):
                 guest = Instance("guest")
@@ -91,14 +91,14 @@ def test_a_service_that_announces_itself_is_served_until_it_leaves(consul_server
     """`discovery.register` sets the opt-in tag; leaving takes the instance out before anything fails."""
     with UpstreamThread(Instance("one")) as one, UpstreamThread(Instance("two")) as two:
         with register("billing", one.port, address="127.0.0.1", consul_url=consul_server.url):
-            wait_until(lambda: gateway.get("/api/billing/")[0] == 200, 5, gateway.log)
+            wait_until(lambda: gateway.get("/api/billing/")[0] == 200, 5, gateway.story)
             with Traffic(gateway.port, "/api/billing/", clients=2) as traffic:
                 with register("billing", two.port, address="127.0.0.1", consul_url=consul_server.url):
-                    wait_until(lambda: any(told.body == b"two" for told in traffic.told), 5, gateway.log)
+                    wait_until(lambda: any(told.body == b"two" for told in traffic.told), 5, gateway.story)
                 time.sleep(0.3)
             assert traffic.bad() == []
             assert {told.body for told in traffic.told[-20:]} == {b"one"}
-        wait_until(lambda: gateway.get("/api/billing/")[0] in (404, 503), 5, gateway.log)
+        wait_until(lambda: gateway.get("/api/billing/")[0] in (404, 503), 5, gateway.story)
 
 
 def test_a_rolling_deploy_loses_no_request(consul_server, gateway):
@@ -106,7 +106,7 @@ def test_a_rolling_deploy_loses_no_request(consul_server, gateway):
     with contextlib.ExitStack() as last:
         old = last.enter_context(contextlib.ExitStack())
         old_id = consul_server.register("shop", old.enter_context(UpstreamThread(Instance("0"))).port)
-        wait_until(lambda: gateway.get("/api/shop/")[0] == 200, 5, gateway.log)
+        wait_until(lambda: gateway.get("/api/shop/")[0] == 200, 5, gateway.story)
         with Traffic(gateway.port, "/api/shop/") as traffic:
             for name in map(str, range(1, 7)):
                 new = last.enter_context(contextlib.ExitStack())
@@ -114,6 +114,6 @@ def test_a_rolling_deploy_loses_no_request(consul_server, gateway):
                 consul_server.deregister(old_id)
                 time.sleep(WITHIN_S)
                 old.close()
-                wait_until(lambda name=name: any(told.body == name.encode() for told in traffic.told), 5, gateway.log)
+                wait_until(lambda name=name: any(told.body == name.encode() for told in traffic.told), 5, gateway.story)
                 old, old_id = new, new_id
     assert traffic.bad() == []

@@ -112,6 +112,15 @@ class GatewayProcess:
         log = self.folder / "log"
         return log.read_text(errors="replace") if log.exists() else ""
 
+    def events(self) -> list[dict[str, Any]]:
+        """The events that it logged, without the access log."""
+        lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        return [line for line in lines if "event" in line]
+
+    def story(self) -> str:
+        """`events` and what is no JSON, for messages: the access log would bury them."""
+        return "\n".join(line for line in self.log().splitlines() if '"request_id":' not in line)
+
     def get(self, path: str, headers: dict[str, str] | None = None, *, seconds: float = 5) -> tuple[int, bytes]:
         """One GET on a connection of its own: status and body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
