@@ -66,17 +66,38 @@ class HttpServer:
         self._server = await asyncio.get_running_loop().create_server(lambda: _Connection(self), host, port)
         return int(self._server.sockets[0].getsockname()[1])
 
+    @property
+    def listening(self) -> bool:
+        """Whether new connections are welcome."""
+        return self._server is not None
+
     async def aclose(self) -> None:
         """Stop listening, cut all connections, cancel what runs."""
         if self._server is None:
             return
-        self._server.close()
+        server, self._server = self._server, None
+        await _finish_accepting(server)
+        server.close()
         tasks = [one.task for one in self.connections if one.task is not None]
         for connection in list(self.connections):
             connection.cut()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._server.wait_closed()
-        self._server = None
+        while self.connections:  # noqa: ASYNC110 one turn of the loop, in which it tells each of its end
+            await asyncio.sleep(0)
+        await server.wait_closed()
+
+
+async def _finish_accepting(server: asyncio.Server) -> None:
+    """Accept nobody else, and let those come in who were accepted in this turn of the loop.
+
+    asyncio makes the transport of an accepted socket two turns later. If its server is closed by then,
+    it gives up on the socket without closing it.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 class _Connection(asyncio.Protocol):
@@ -94,7 +115,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        self._server.connections.add(self)
+        if self._server.listening:
+            self._server.connections.add(self)
+        else:  # accepted while the server was closing
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio calls it so
         self._server.connections.discard(self)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+import uvloop
 
 from discovery.embedded.http_server import MAX_BODY_BYTES, MAX_HEAD_BYTES, HttpServer, Request, Response
 
@@ -47,7 +50,7 @@ async def server(handler: Handler) -> AsyncIterator[tuple[HttpServer, int]]:
     await it.aclose()
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def client(server: tuple[HttpServer, int]) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_connection("127.0.0.1", server[1])
     try:
@@ -191,3 +194,24 @@ async def test_a_taken_port_is_an_error_of_the_caller(server: tuple[HttpServer, 
     """Who then tries the next."""
     with pytest.raises(OSError, match="in use"):
         await HttpServer(handler).start("127.0.0.1", server[1])
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_close_while_clients_come_in_leaves_no_socket_open(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Those whom the kernel has accepted, those of whom the loop knows, and those who are being served."""
+
+    async def close_after(turns: int) -> None:
+        server = HttpServer(Handler())
+        port = await server.start("127.0.0.1", 0)
+        with contextlib.ExitStack() as clients:
+            for _ in range(3):
+                clients.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(get(b"/slow"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await server.aclose()
+        assert server.connections == set()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        for turns in range(6):
+            runner.run(close_after(turns))
+    gc.collect()  # an open socket would now warn, which is an error
