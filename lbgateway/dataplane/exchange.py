@@ -137,6 +137,7 @@ class Exchange(ExchangeState):
 
     def _connect(self) -> None:
         self.phase = CONNECTING
+        self.deadline_s = self.started_s + self.route.timeout.total
         self.connecting = self.endpoint.pool.connect(self, self.route.timeout.connect)
 
     def on_connected(self, connection: UpstreamConnection) -> None:
@@ -164,6 +165,8 @@ class Exchange(ExchangeState):
         if self.request_done:
             timeout = self.route.timeout
             self.deadline_s = min(self.sent_at_s + timeout.response, self.started_s + timeout.total)
+        else:
+            self.deadline_s = NEVER_S
         connection.write(self.request_bytes)
         if self.head.has_body:
             if self.body:
@@ -441,8 +444,6 @@ class Exchange(ExchangeState):
             if self.moved:
                 self.moved = False
                 self.deadline_s = now_s + self.route.timeout.tunnel_idle
-        elif self.phase is CONNECTING and now_s >= self.started_s + self.route.timeout.total:
-            self._on_deadline()
 
     def _on_deadline(self) -> None:
         if self.phase is RESPONDING:
