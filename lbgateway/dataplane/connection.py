@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 MAX_RESPONSE_HEAD_BYTES = 256 * 1024
 """Above what any server sends on purpose; bounds the memory that one answer can take before it is refused."""
 
+BODY_CAME = -1
+"""Instead of a number of bytes: the last read brought some of the body."""
+
 BODYLESS = frozenset((204, 304))
 SWITCHING = 101
 
@@ -177,6 +180,10 @@ class UpstreamConnection(asyncio.Protocol):
             if self._fed_bytes > MAX_RESPONSE_HEAD_BYTES:
                 self._refuse(ValueError("response head too large"))
         elif self.exchange is exchange:
+            self._fed_bytes = self._fed_bytes + len(data) if self._fed_bytes >= 0 else 0
+            if self._fed_bytes > MAX_RESPONSE_HEAD_BYTES:
+                self._refuse(ValueError("too much between two pieces of the body"))
+                return
             exchange.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -239,9 +246,6 @@ class UpstreamConnection(asyncio.Protocol):
         if self._trailers is None:
             self._trailers = []
         self._trailers += (name, b": ", value, b"\r\n")
-        self._fed_bytes += len(name) + len(value)
-        if self._fed_bytes > MAX_RESPONSE_HEAD_BYTES:
-            raise UpstreamMalformed("trailers too large")
 
     def on_headers_complete(self) -> None:
         if self._complete:
@@ -256,6 +260,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._head_done = True
         self.keep_alive = self.parser.should_keep_alive()
+        if not self.keep_alive and self.parser.get_http_version() not in ("1.1", "1.0"):
+            raise UpstreamMalformed("neither HTTP/1.1 nor HTTP/1.0")
         if self._bodyless or status in BODYLESS:
             head.chunked = False
             self._complete = True
@@ -265,6 +271,7 @@ class UpstreamConnection(asyncio.Protocol):
         exchange.on_response_head(head)
 
     def on_body(self, data: bytes) -> None:
+        self._fed_bytes = BODY_CAME
         if self._complete:
             self._broken = True
         elif self.exchange is not None:

@@ -34,6 +34,9 @@ class Mode(IntEnum):
     TUNNEL = 3
 
 
+BODY_CAME = -1
+"""Instead of a number of bytes: the last read brought some of the body."""
+
 HTTP = Mode.HTTP
 # An enum's member costs a lookup in its metaclass on every use: on the warm path names are bound once.
 
@@ -101,7 +104,7 @@ class RequestParser(asyncio.Protocol):
             return
         if len(data) > self.plane.limits.max_head_bytes:
             self._big_read = True
-        in_head = self._reading_head
+        in_head, in_message = self._reading_head, self._in_message
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stop:
@@ -111,12 +114,23 @@ class RequestParser(asyncio.Protocol):
             self._on_malformed(error)
             return
         if self._reading_head:
-            # A read in which the head only begins may be full of what came before: it is weighed when the head is complete.
-            self._fed_bytes += len(data) if in_head else 1
+            # A read that began with something else may be full of it: its part of the head is weighed when the head is complete.
+            self._fed_bytes += len(data) if in_head or not (in_message or b"\r\n\r\n" in data) else 1
             if self._fed_bytes > self.plane.limits.max_head_bytes:
                 self._refuse(self._too_large())
-        elif not self._in_message:
+        elif self._in_message:
+            self._weigh_framing(data)
+        else:
             self._remember(data)
+
+    def _weigh_framing(self, data: bytes) -> None:
+        """Bound what comes between pieces of a body: extensions of chunks, and trailers, which the parser collects."""
+        if self._fed_bytes == BODY_CAME:
+            self._fed_bytes = 0
+            return
+        self._fed_bytes += len(data)
+        if self._fed_bytes > self.plane.limits.max_head_bytes:
+            self._on_malformed(BadRequest("Too much between two pieces of the body"))
 
     def _read_on(self, rest: bytes) -> None:
         """Go on behind an upgrade that is none. A loop, not a recursion: a client may ask a thousand times in one read."""
@@ -156,7 +170,8 @@ class RequestParser(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._ignoring:
             return
-        self.head = RequestHead()
+        self.head = head = RequestHead()
+        head.lines = [b""]
         self._reading_head = self._in_message = True
         self.deadline_s = NEVER_S
 
@@ -186,7 +201,7 @@ class RequestParser(asyncio.Protocol):
         head.special_bytes += len(name) + len(value)
         if head.special_bytes > self.plane.limits.max_head_bytes:
             raise BadRequest("Too many trailer fields")
-        if trailer_allowed(name):
+        if trailer_allowed(name) and self.plane.request_rules[name] is PASS:
             if head.trailers is None:
                 head.trailers = []
             head.trailers += (name, b": ", value, b"\r\n")
@@ -218,6 +233,7 @@ class RequestParser(asyncio.Protocol):
         """A head is complete."""
 
     def on_body(self, data: bytes) -> None:
+        self._fed_bytes = BODY_CAME
         if self.feeding is not None:
             self.feeding.on_request_body(data)
 
@@ -227,6 +243,7 @@ class RequestParser(asyncio.Protocol):
             # llhttp ends the message here, body or not; `_on_upgrade_pause` knows better.
             return
         self._in_message = False
+        self._fed_bytes = 0
         feeding, self.feeding = self.feeding, None
         if feeding is not None and head.has_body:
             feeding.on_request_end(head.trailers)
@@ -255,7 +272,9 @@ class RequestParser(asyncio.Protocol):
     def _too_large(self) -> GatewayError:
         """The head is not complete, and longer than allowed already."""
         head = self.head
-        in_request_line = len(head.lines) == 1 and not head.specials and head.hosts is None
+        no_field = len(head.lines) == 1 and not head.specials and head.hosts is None
+        # A first field may be on its way as well: the longer of the two decides.
+        in_request_line = no_field and len(head.target) > self.plane.limits.max_head_bytes // 2
         return UriTooLong() if in_request_line else HeadersTooLarge()
 
     def _on_malformed(self, error: Exception) -> None:

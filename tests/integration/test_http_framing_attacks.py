@@ -152,7 +152,7 @@ def test_a_malformed_chunk_ends_the_request(pair: Pair, name: str) -> None:
         assert refusal(client).status == 400
     if not upstream.nobody():
         with upstream.accept() as server:
-            assert not server.to_end().endswith(b"0\r\n\r\n")
+            assert not server.to_end().endswith(b"\r\n0\r\n\r\n")
     assert gateway.endpoints("orders")[0].pool.idle == []
 
 
@@ -162,7 +162,7 @@ def test_chunk_extensions_end_here(pair: Pair) -> None:
     with gateway.connect() as client:
         client.send(lines(POST, "Transfer-Encoding: chunked", "", '5;ext="a;b"', "hello", "00;last", "", ""))
         with upstream.accept() as server:
-            raw = server.until(b"0\r\n\r\n")
+            raw = server.until(b"\r\n0\r\n\r\n")
             server.send(ok())
             assert client.message().status == 200
 
