@@ -44,6 +44,9 @@ LINGER_S = 2.0
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends a reset."""
 
+MAX_EARLY_BYTES = 64 * 1024
+"""How much may come behind a request for an upgrade before the upstream has agreed to it."""
+
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 """What is taken over as a request id from a trusted proxy."""
 
@@ -117,6 +120,11 @@ class GatewayProtocol(RequestParser):
     def _on_bytes(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.on_client_data(data)
+        elif self._early is not None:
+            # Read on, or a client that leaves would not be noticed; but not without end.
+            self._early += data
+            if len(self._early) > MAX_EARLY_BYTES:
+                self.pause_request()
 
     def eof_received(self) -> bool:
         return self._tunnel is not None and self._tunnel.on_client_eof()
@@ -239,7 +247,8 @@ class GatewayProtocol(RequestParser):
         """Nothing is left to be answered: read on, or close if nothing can come any more."""
         if self.mode is Mode.DEAF:
             self._close()
-        elif self.mode is Mode.HTTP:
+        elif self.mode in (Mode.HTTP, Mode.HOLD):
+            self.mode = Mode.HTTP
             early, self._early = self._early, None
             self.resume_request()
             if early:
@@ -346,7 +355,7 @@ class GatewayProtocol(RequestParser):
     def _close(self) -> None:
         if self.mode is Mode.LINGER or self.transport.is_closing():
             return
-        unread = self._in_message or self._pausing or self.mode is Mode.DEAF
+        unread = self._in_message or self._pausing or self.mode in (Mode.DEAF, Mode.HOLD)
         self.mode = Mode.LINGER
         # What follows in the same read is no request any more.
         self._ignoring = True

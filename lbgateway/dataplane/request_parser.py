@@ -32,6 +32,8 @@ class Mode(IntEnum):
     LINGER = 2
     """All is answered; input is thrown away until the other side closes, or for a while."""
     TUNNEL = 3
+    HOLD = 4
+    """Somebody asked for an upgrade: what comes may belong to another protocol, and waits for the upstream's word."""
 
 
 BODY_CAME = -1
@@ -308,9 +310,8 @@ class RequestParser(asyncio.Protocol):
         self.on_message_complete()
         if head.upgrade is None or not self._busy():
             return rest
-        # Whatever comes now may belong to the new protocol: it waits for the upstream's word.
+        self.mode = Mode.HOLD
         self._early = rest
-        self.pause_request()
         return b""
 
     @abstractmethod
