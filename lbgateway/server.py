@@ -42,9 +42,10 @@ SPARE_FILES = 128
 class GatewayServer(uvicorn.Server):
     """uvicorn with our way of stopping: drain first, exit with 0, never raise the signal again."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, listeners: Sequence[socket.socket]) -> None:
         super().__init__(config)
         self.gateway = gateway
+        self.listeners = list(listeners)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -52,6 +53,8 @@ class GatewayServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
+            if self.started:
+                self.close_listeners()
             self.gateway.drain()
             log.info(
                 "stopping: no new connections, what runs may finish",
@@ -61,6 +64,28 @@ class GatewayServer(uvicorn.Server):
                 drain_timeout_seconds=self.gateway.settings.server.drain_timeout,
             )
         super().handle_exit(sig, frame)
+
+    def close_listeners(self) -> None:
+        """Accept who has come, then close the door, with nothing in between.
+
+        Before any answer says ``Connection: close``: clients would all come back at the very moment at which
+        the door closes, and the kernel resets whoever waits behind it.
+        """
+        waiting = [connection for listener in self.listeners for connection in accept_waiting(listener)]
+        for server in self.servers:
+            server.close()
+        self.listeners.clear()
+        for connection in waiting:
+            self.gateway.plane.spawn(self._take_in(connection))
+
+    async def _take_in(self, connection: socket.socket) -> None:
+        make_protocol: Callable[..., GatewayProtocol] = self.config.http_protocol_class  # type: ignore[assignment]  # ours, see `uvicorn_config`
+        with contextlib.suppress(OSError):  # gone already
+            await self.gateway.loop.connect_accepted_socket(partial(make_protocol, self.config, self.server_state, {}), connection)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.close_listeners()  # where the signal came before the start was complete
+        await super().shutdown(sockets)
 
 
 @contextlib.contextmanager
@@ -108,7 +133,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     settings = fit_to_open_files(settings)
     gateway = Gateway(settings, loop)
-    server = GatewayServer(uvicorn_config(gateway, settings), gateway)
+    server = GatewayServer(uvicorn_config(gateway, settings), gateway, sockets)
     handlers: dict[signal.Signals, Callable[[], None]] = {number: partial(server.handle_exit, number, None) for number in STOP_SIGNALS}
     if reload is not None:
         handlers[signal.SIGHUP] = partial(reload_settings, gateway, reload)
@@ -129,6 +154,15 @@ async def serve(
             gc.unfreeze()
             await gateway.aclose()
     log.info("stopped")
+
+
+def accept_waiting(listener: socket.socket) -> list[socket.socket]:
+    """The connections that clients believe to have, but that nobody has looked at yet: closing the listener would reset them."""
+    accepted = []
+    with contextlib.suppress(OSError):  # in the end BlockingIOError; or too many open files
+        while True:
+            accepted.append(listener.accept()[0])
+    return accepted
 
 
 def cut_what_is_left(plane: DataPlane) -> None:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 LINGER_S = 2.0
 """How long a connection that is closed with unread input keeps reading, so that the client sees the answer (RFC 9112, 9.6)."""
 
+FAREWELL_S = 0.5
+"""How long an idle connection outlives the signal to stop: a request that is on its way by then would be reset."""
+
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends a reset."""
 
@@ -61,7 +64,6 @@ class GatewayProtocol(RequestParser):
         "_starting",
         "_tunnel",
         "_unsent",
-        "closing",
         "forwarded_before",
         "handler",
         "peer",
@@ -87,7 +89,6 @@ class GatewayProtocol(RequestParser):
         self.forwarded_before: dict[bytes, bytes] = {}
         """What `forwarded` gave for the last Host: mostly it is the same with every request."""
         # as it goes
-        self.closing = False
         self.write_paused = False
         self._pausing = False
         self._unsent = 0
@@ -261,7 +262,7 @@ class GatewayProtocol(RequestParser):
         self.handler = None
         if self.feeding is not None and not isinstance(self.feeding, Queued):
             self.feeding = None
-        if not keep_alive or self.closing:
+        if not keep_alive:
             self._close()
         elif self._queue:
             self._advance()
@@ -317,10 +318,9 @@ class GatewayProtocol(RequestParser):
     # -- the connection's life -----------------------------------------------------------------
 
     def shutdown(self) -> None:
-        """Uvicorn is going down: close when the running request is answered, or now."""
-        self.closing = True
-        if self.handler is None and not self._in_message and self._tunnel is None:
-            self._close()
+        """Uvicorn is going down. Answers say ``Connection: close`` by now; who asks for nothing any more is closed by `on_tick`."""
+        if not self._reading_head:
+            self.deadline_s = NEVER_S
 
     def on_tick(self, now_s: float) -> None:
         """Called by the sweep: bounds what no handler watches over."""
@@ -328,7 +328,9 @@ class GatewayProtocol(RequestParser):
             self.deadline_s = NEVER_S
         elif self.deadline_s == NEVER_S:
             limits = self.plane.limits
-            limit_s = limits.header_timeout_s if self._reading_head else limits.keep_alive_s
+            limit_s = limits.keep_alive_s if not self.plane.draining else FAREWELL_S
+            if self._reading_head:
+                limit_s = limits.header_timeout_s
             if self.mode is Mode.LINGER:
                 limit_s = limits.body_timeout_s if self.transport.get_write_buffer_size() else LINGER_S
             self.deadline_s = now_s + limit_s

@@ -18,6 +18,7 @@ from lbgateway.config import ConfigErrors, Settings, load_text
 from lbgateway.runtime import Gateway
 from lbgateway.server import (
     GatewayServer,
+    accept_waiting,
     address_of,
     bind,
     cut_what_is_left,
@@ -133,13 +134,24 @@ async def test_the_first_signal_drains_and_is_told():
     """Once, however often it comes."""
     gateway = await gateway_of("server: {drain_timeout: 7s}\n")
     config = uvicorn_config(gateway, gateway.settings)
-    server = GatewayServer(config, gateway)
+    server = GatewayServer(config, gateway, [])
     with capture_logs() as logs:
         server.handle_exit(signal.SIGTERM, None)
         server.handle_exit(signal.SIGTERM, None)
     assert (server.should_exit, gateway.plane.draining, config.timeout_graceful_shutdown) == (True, True, 7)
     [event] = logs
     assert (event["signal"], event["requests_active"], event["drain_timeout_seconds"]) == ("SIGTERM", 0, 7.0)
+
+
+def test_who_waits_at_the_door_is_let_in():
+    """As many as there are, and nobody is waited for."""
+    with bind("127.0.0.1", 0) as listener:
+        assert accept_waiting(listener) == []
+        clients = [socket.create_connection(listener.getsockname()[:2]) for _ in range(3)]
+        accepted = accept_waiting(listener)
+        assert {each.getpeername() for each in accepted} == {each.getsockname() for each in clients}
+        for each in (*clients, *accepted):
+            each.close()
 
 
 class Stuck:
