@@ -40,7 +40,7 @@ FAILURE_CAP_S = 60.0
 _OK, _ABANDONED = Outcome.OK, Outcome.ABANDONED
 # An enum's member costs a lookup in its metaclass on every use: every attempt ends here.
 
-_LEAST_S = 1e-6
+LEAST_S = 1e-6
 """0.0 means "no sample yet", so no sample is ever quite that short."""
 
 _MEDIAN_OF = 33
@@ -61,7 +61,7 @@ def observe_ewma(endpoint: Endpoint, latency_s: float, outcome: Outcome, now_s: 
     known_s = endpoint.latency_s
     if known_s:
         latency_s += (known_s - latency_s) * exp((endpoint.latency_at_s - now_s) / TAU_S)
-    endpoint.latency_s = max(latency_s, _LEAST_S)
+    endpoint.latency_s = max(latency_s, LEAST_S)
     endpoint.latency_at_s = now_s
 
 
@@ -79,7 +79,7 @@ def observe_peak_ewma(endpoint: Endpoint, latency_s: float, outcome: Outcome, no
     known_s = endpoint.latency_s
     if known_s > latency_s:
         latency_s += (known_s - latency_s) * exp((endpoint.latency_at_s - now_s) / PEAK_TAU_S)
-    endpoint.latency_s = max(latency_s, _LEAST_S)
+    endpoint.latency_s = max(latency_s, LEAST_S)
     endpoint.latency_at_s = now_s
 
 

@@ -62,18 +62,17 @@ class ResponseSink(Protocol):
 
     def on_response_head(self, head: ResponseHead) -> None: ...
 
-    def on_response_body(self, data: bytes) -> None: ...
+    def on_response_body(self, pieces: list[bytes]) -> None:
+        """What one read has brought; empty if that was the head only."""
 
-    def on_response_end(self, trailers: list[bytes] | None) -> None: ...
+    def on_response_end(self, pieces: list[bytes], trailers: list[bytes] | None) -> None:
+        """The same, if it was the last one."""
 
     def on_switched(self, head: ResponseHead, rest: bytes) -> None:
         """The upstream accepted the upgrade; `rest` are its first bytes in the new protocol."""
 
     def on_upstream_error(self, error: GatewayError) -> None:
         """The response cannot be completed."""
-
-    def flush(self) -> None:
-        """All that one read brought has been told: write it out."""
 
     def on_upstream_paused(self) -> None: ...
 
@@ -90,6 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_fed_bytes",
         "_head",
         "_head_done",
+        "_pieces",
         "_trailers",
         "_upgrading",
         "exchange",
@@ -126,6 +126,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._broken = False
         self._fed_bytes = 0
         self._trailers: list[bytes] | None = None
+        # per read
+        self._pieces: list[bytes] = []
 
     def __repr__(self) -> str:
         state = "idle" if self.exchange is None else "busy"
@@ -172,9 +174,10 @@ class UpstreamConnection(asyncio.Protocol):
             trailers = self._trailers
             self.received = self._head_done = self._complete = False
             self._fed_bytes = 0
+            pieces, self._pieces = self._pieces, []
             if self._bodyless or self._broken or self._upgrading or trailers:
                 self._reset()
-            exchange.on_response_end(trailers)
+            exchange.on_response_end(pieces, trailers)
         elif not self._head_done:
             self._fed_bytes += len(data)
             if self._fed_bytes > MAX_RESPONSE_HEAD_BYTES:
@@ -184,7 +187,8 @@ class UpstreamConnection(asyncio.Protocol):
             if self._fed_bytes > MAX_RESPONSE_HEAD_BYTES:
                 self._refuse(ValueError("too much between two pieces of the body"))
                 return
-            exchange.flush()
+            pieces, self._pieces = self._pieces, []
+            exchange.on_response_body(pieces)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.forget(self)
@@ -194,7 +198,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.keep_alive = False
         self.exchange = None
         if self._head_done and self._head.until_eof and exc is None:
-            exchange.on_response_end(None)
+            exchange.on_response_end([], None)
             return
         exchange.on_upstream_error(UpstreamClosed(cause=str(exc or "closed by the upstream")))
 
@@ -274,8 +278,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._fed_bytes = BODY_CAME
         if self._complete:
             self._broken = True
-        elif self.exchange is not None:
-            self.exchange.on_response_body(data)
+        else:
+            self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         if self._head_done:
@@ -299,6 +303,8 @@ class UpstreamConnection(asyncio.Protocol):
         exchange = self.exchange
         self.close()
         if exchange is not None:
+            if self._head_done:
+                exchange.on_response_body(self._pieces)
             exchange.on_upstream_error(UpstreamMalformed(cause=str(error)))
 
     def _reset(self) -> None:

@@ -36,7 +36,7 @@ from lbgateway.dataplane.exchange_state import (
     WAITING,
     ExchangeState,
 )
-from lbgateway.dataplane.head import LAST_CHUNK, last_chunk
+from lbgateway.dataplane.head import LAST_CHUNK, chunk, last_chunk
 from lbgateway.dataplane.message import forwarded_request, informational_response, response_head, switching_response
 from lbgateway.errors import (
     ClientGone,
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from lbgateway.dataplane.route import Route
     from lbgateway.dataplane.upstream import Upstream
 
-OK, FAILED_REMOTE = Outcome.OK, Outcome.FAILED_REMOTE
+OK, FAILED_REMOTE, FAILED_LOCAL = Outcome.OK, Outcome.FAILED_REMOTE, Outcome.FAILED_LOCAL
 
 DISCARD_BYTES = 64 * 1024
 """Up to this size an unwanted request body is read and thrown away to keep the connection; above, it is closed."""
@@ -98,13 +98,17 @@ class Exchange(ExchangeState):
         if route.max_body is not None and head.content_length > route.max_body:
             self._reject(PayloadTooLarge(close=True))
             return
-        name = route.service or route.service_of(path)
+        name = route.service
+        if name is None:
+            name, path = route.split(path)
+        else:
+            path = route.forward_path(path)
         upstream = plane.upstreams.get(name)
         if upstream is None:
             self._reject(plane.missing_upstream(name))
             return
         self.upstream = upstream
-        self.request_bytes = forwarded_request(self, route)
+        self.request_bytes = forwarded_request(self, route, path)
         self._pick(now_s)
 
     # -- 2. pick -------------------------------------------------------------------------------
@@ -263,28 +267,26 @@ class Exchange(ExchangeState):
 
     # -- 7. the response's body ----------------------------------------------------------------
 
-    def on_response_body(self, data: bytes) -> None:
-        """A piece of the answer has come; it is written when all of the read has been told."""
+    def on_response_body(self, pieces: list[bytes]) -> None:
+        """What one read has brought of the answer, the head included, goes out in one piece."""
         self.moved = True
-        if self.chunked_out:
-            self.out += (b"%x\r\n" % len(data), data, b"\r\n")
-        else:
-            self.out.append(data)
-
-    def flush(self) -> None:
-        """Write what one read has brought, in one piece."""
-        out = self.out
-        if out:
-            data = out[0] if len(out) == 1 else b"".join(out)
-            self.out = []
+        out, self.out = self.out, []
+        out += [chunk(pieces)] if self.chunked_out and pieces else pieces
+        data = b"".join(out)
+        if data:
             self.bytes_out += len(data)
             self.downstream.write(data)
 
-    def on_response_end(self, trailers: list[bytes] | None) -> None:
+    def on_response_end(self, pieces: list[bytes], trailers: list[bytes] | None) -> None:
         """The answer is complete."""
+        out = self.out
         if self.chunked_out:
-            self.out.append(last_chunk(trailers) if trailers else LAST_CHUNK)
-        data = b"".join(self.out)
+            if pieces:
+                out.append(chunk(pieces))
+            out.append(last_chunk(trailers) if trailers else LAST_CHUNK)
+        else:
+            out += pieces
+        data = b"".join(out)
         if data:
             self.bytes_out += len(data)
             self.downstream.write(data)
@@ -337,7 +339,7 @@ class Exchange(ExchangeState):
         if verdict is Verdict.REPLAY:
             self._replay(now_s)
             return
-        outcome = FAILED_REMOTE if isinstance(error, UpstreamMalformed) else Outcome.FAILED_LOCAL
+        outcome = FAILED_REMOTE if isinstance(error, UpstreamMalformed) else FAILED_LOCAL
         self._end_attempt(outcome, now_s, reusable=False, error=error)
         if verdict is Verdict.GIVE_UP:
             self._reject(error)
@@ -379,7 +381,6 @@ class Exchange(ExchangeState):
 
     def _cut(self, error: GatewayError, outcome: Outcome) -> None:
         """A response that has begun and cannot be finished: only a broken connection tells the client."""
-        self.flush()
         self.error = error
         now_s = monotonic()
         self._end_attempt(outcome, now_s, reusable=False, error=error)
@@ -440,15 +441,14 @@ class Exchange(ExchangeState):
                 if self.phase is WAITING and not self.upstream_paused:
                     idle_s = self.plane.body_timeout_s
                 self.deadline_s = now_s + idle_s
-        elif self.phase is TUNNEL:
-            if self.moved:
-                self.moved = False
-                self.deadline_s = now_s + self.route.timeout.tunnel_idle
+        elif self.phase is TUNNEL and self.moved:
+            self.moved = False
+            self.deadline_s = now_s + self.route.timeout.tunnel_idle
 
     def _on_deadline(self) -> None:
         if self.phase is RESPONDING:
             # Whose fault: a client that does not read, or an upstream that does not write.
-            outcome = Outcome.ABANDONED if self.downstream_paused else Outcome.FAILED_LOCAL
+            outcome = Outcome.ABANDONED if self.downstream_paused else FAILED_LOCAL
             self._cut(ResponseTimeout(cause="idle in the response body"), outcome)
         elif self.phase is WAITING and not self.request_done and not self.upstream_paused:
             self._end_attempt(Outcome.ABANDONED, monotonic(), reusable=False)
@@ -466,7 +466,17 @@ class Exchange(ExchangeState):
         if self.phase < RESPONDING:
             self.upstream_s = now_s - self.sent_at_s
             self.upstream.endpoints.balancer.observe(endpoint, self.upstream_s, outcome, now_s)
-        self.upstream.record(endpoint, outcome, self.upstream_s, error)
+        series, bucket = endpoint.series, bisect_left(BOUNDS_S, self.upstream_s)
+        series.total += 1
+        series.outcomes[outcome] = series.outcomes.get(outcome, 0) + 1
+        series.seconds_sum += self.upstream_s
+        series.recent[bucket] += 1
+        duration = self.upstream.duration
+        duration.counts[bucket] += 1
+        duration.sum_s += self.upstream_s
+        if outcome is FAILED_REMOTE or outcome is FAILED_LOCAL:
+            series.failures += 1
+            series.last_error = f"{error.slug}: {error.cause}" if error is not None else "5xx answer"
         if self.connecting is not None:
             self.connecting.cancel()
             self.connecting = None

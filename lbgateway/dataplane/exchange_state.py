@@ -53,6 +53,8 @@ class Downstream(Protocol):
     plane: DataPlane
     peer: str
     """The client's address, without a port."""
+    forwarded_before: dict[bytes, bytes]
+    """Host -> what `forwarded` gives for it when the client has sent nothing of the kind itself."""
 
     @property
     def write_paused(self) -> bool:

@@ -243,6 +243,12 @@ STATUS_LINES = {status: _status_line(status) for status in range(100, 1000)}
 LAST_CHUNK = b"0\r\n\r\n"
 
 
+def chunk(pieces: list[bytes]) -> bytes:
+    """One chunk of all `pieces`, which must not be empty altogether: that would be the last chunk."""
+    data = b"".join(pieces)
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 def last_chunk(trailers: list[bytes]) -> bytes:
     """The end of a chunked body with its trailer fields (flattened lines)."""
     return b"".join((b"0\r\n", *trailers, b"\r\n"))

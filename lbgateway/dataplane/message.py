@@ -13,33 +13,28 @@ if TYPE_CHECKING:
     from lbgateway.dataplane.routing import Route
 
 
-def forwarded_request(exchange: Exchange, route: Route) -> bytes:
-    """The complete request head for the upstream. The same bytes serve every attempt."""
-    head, (path, query, authority) = exchange.head, exchange.target
+def forwarded_request(exchange: Exchange, route: Route, path: bytes) -> bytes:
+    """The complete request head for the upstream, which gets `path`. The same bytes serve every attempt."""
+    head, (_, query, authority) = exchange.head, exchange.target
     known = head.rendered
     if known is not None and known[0] is route and known[1] is exchange.extra_lines and not authority:
         fields = known[2]
     else:
-        fields = _request_fields(exchange, route, authority)
+        lines = head.lines
+        if head.connection is not None:
+            lines = without(lines, named_by_connection(head.connection), start=1)
+        if route.request_edits is not None:
+            lines = route.request_edits.apply(lines, start=1)
+        host = authority or head.hosts or exchange.upstream.name.encode()
+        framing = _request_framing(head) if head.specials else b""
+        client = exchange.downstream
+        forwarded = client.forwarded_before.get(host) if head.forwarded is None and head.version == "1.1" else None
+        if forwarded is None:
+            forwarded = client.forwarded(head, host)
+        fields = b"".join((b"Host: ", host, b"\r\n", *lines, framing, forwarded, exchange.extra_lines))
         if not authority:
             head.rendered = (route, exchange.extra_lines, fields)
-    line_and_fields = (head.method, route.forward_path(path), query, fields, exchange.request_id)
-    return b"%b %b%b HTTP/1.1\r\n%bX-Request-Id: %b\r\n\r\n" % line_and_fields
-
-
-def _request_fields(exchange: Exchange, route: Route, authority: bytes) -> bytes:
-    head = exchange.head
-    lines = head.lines
-    if head.connection is not None:
-        named = named_by_connection(head.connection)
-        if named:
-            lines = without(lines, named, start=1)
-    if route.request_edits is not None:
-        lines = route.request_edits.apply(lines, start=1)
-    host = authority or head.hosts or exchange.upstream.name.encode()
-    framing = _request_framing(head) if head.specials else b""
-    forwarded = exchange.downstream.forwarded(head, host)
-    return b"".join((b"Host: ", host, b"\r\n", *lines, framing, forwarded, exchange.extra_lines))
+    return b"%b %b%b HTTP/1.1\r\n%bX-Request-Id: %b\r\n\r\n" % (head.method, path, query, fields, exchange.request_id)
 
 
 def _request_framing(head: RequestHead) -> bytes:

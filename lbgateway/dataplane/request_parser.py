@@ -43,6 +43,10 @@ HTTP = Mode.HTTP
 # An enum's member costs a lookup in its metaclass on every use: on the warm path names are bound once.
 
 
+HOPES = 16
+"""So many heads in a row that repeat nothing, and a connection's heads are no longer remembered."""
+
+
 class RequestParser(asyncio.Protocol):
     """The reading half of a client connection; `GatewayProtocol` is the other.
 
@@ -53,7 +57,9 @@ class RequestParser(asyncio.Protocol):
         "_big_read",
         "_early",
         "_fed_bytes",
+        "_hopes",
         "_seen",
+        "_seen_head",
         "_seen_rules",
         "_host",
         "_in_message",
@@ -83,8 +89,11 @@ class RequestParser(asyncio.Protocol):
         self._early: bytes | None = None
         # what need not be read again
         self._host = b""
+        self._hopes = HOPES
         self._seen: bytes | None = None
         """The last head without its method and target, if the next one may be the same."""
+        self._seen_head = NO_HEAD
+        """It is good for this head only: any message in between is another one, however it came and went."""
         self._seen_rules: FieldRules | None = None
 
     @abstractmethod
@@ -99,7 +108,8 @@ class RequestParser(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         seen = self._seen
-        if seen is not None and data.endswith(seen) and self._in_message is False and self._begin_again(data, len(seen)):
+        if seen is not None and self.head is self._seen_head and data.endswith(seen) and self._begin_again(data, len(seen)):
+            self._hopes = HOPES
             return
         if self.mode is not HTTP:
             self._on_bytes(data)
@@ -122,8 +132,11 @@ class RequestParser(asyncio.Protocol):
                 self._refuse(self._too_large())
         elif self._in_message:
             self._weigh_framing(data)
-        else:
+        elif self._hopes:
+            self._hopes -= 1
             self._remember(data)
+        else:
+            self._seen = None
 
     def _weigh_framing(self, data: bytes) -> None:
         """Bound what comes between pieces of a body: extensions of chunks, and trailers, which the parser collects."""
@@ -160,7 +173,7 @@ class RequestParser(asyncio.Protocol):
         ordinary = head.keep_alive and not head.has_body and head.upgrade is None and head.version == "1.1" and self.mode is HTTP
         line = b"%b %b" % (head.method, head.target)
         if ordinary and data.startswith(line) and data.find(b"\r\n\r\n") == len(data) - 4 and not head.expect_continue:
-            self._seen, self._seen_rules = data[len(line) :], self.plane.request_rules
+            self._seen, self._seen_head, self._seen_rules = data[len(line) :], head, self.plane.request_rules
         else:
             self._seen = None
 
@@ -172,8 +185,7 @@ class RequestParser(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._ignoring:
             return
-        self.head = head = RequestHead()
-        head.lines = [b""]
+        self.head = RequestHead()
         self._reading_head = self._in_message = True
         self.deadline_s = NEVER_S
 

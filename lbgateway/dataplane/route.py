@@ -199,6 +199,14 @@ class Route:
                 path = path[self._strip_at :] or b"/"
         return self._add + path if self._add else path
 
+    def split(self, path: bytes) -> tuple[str, bytes]:
+        """`service_of` and `forward_path` of a matched path at once: both need the end of the name."""
+        if not (self._strip and self._name_at):
+            return self.service_of(path), self.forward_path(path)
+        end = path.find(b"/", self._name_at)
+        name, path = (path[self._name_at :], b"/") if end < 0 else (path[self._name_at : end], path[end:])
+        return name.lower().decode(), self._add + path if self._add else path
+
     def is_public(self, path: bytes) -> bool:
         """Whether a matched path needs no token, whatever `auth` says."""
         return self.public is not None and path in self.public

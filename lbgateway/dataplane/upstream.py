@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from balancers import make_balancer
-from balancers.endpoint import Endpoint, EndpointState, Outcome
+from balancers.endpoint import Endpoint, EndpointState
 from balancers.endpoint_set import EndpointSet, Member
 from discovery.instance import InstanceState
 from lbgateway.dataplane.pool import Pool
-from lbgateway.telemetry.metrics import BOUNDS_S, EndpointSeries, Histogram
+from lbgateway.telemetry.metrics import EndpointSeries, Histogram
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from discovery.instance import Instance, Snapshot
-    from lbgateway.errors import GatewayError
-
-FAILED = (Outcome.FAILED_LOCAL, Outcome.FAILED_REMOTE)
 
 STATES = {
     InstanceState.PASSING: EndpointState.READY,
@@ -104,19 +100,6 @@ class Upstream:
         instance = self._instances[member.key]
         pool = Pool(instance.address, instance.port, self._pool_idle_s, self._loop)
         return GatewayEndpoint(instance, member, pool)
-
-    def record(self, endpoint: GatewayEndpoint, outcome: Outcome, seconds: float, error: GatewayError | None) -> None:
-        """Count one attempt; `seconds` from sending to the response head, or to the failure."""
-        series, bucket = endpoint.series, bisect_left(BOUNDS_S, seconds)
-        series.total += 1
-        series.outcomes[outcome] = series.outcomes.get(outcome, 0) + 1
-        series.seconds_sum += seconds
-        series.recent[bucket] += 1
-        self.duration.counts[bucket] += 1
-        self.duration.sum_s += seconds
-        if outcome in FAILED:
-            series.failures += 1
-            series.last_error = f"{error.slug}: {error.cause}" if error is not None else "5xx answer"
 
     def sweep(self, now_s: float) -> None:
         """Close what has been idle for too long, forget who has left."""

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from discovery.instance import InstanceState
-from lbgateway.dataplane.exchange_state import NEVER_S, TRANSITIONS, Phase
-from lbgateway.dataplane.plane import Limits
+from lbgateway.dataplane.exchange_state import TRANSITIONS, Phase
 from lbgateway.errors import ConnectFailed, GatewayError
 from tests.support.playbook import Client, Peer, WatchedPhase, World, get, ok, post, request
 
@@ -739,12 +738,3 @@ def two_idle_connections() -> list[Peer]:
     peers[1].sends(ok())
     assert clients[1].got().endswith(b"fine")
     return [peers[0]]
-
-
-def test_without_a_deadline_a_tick_does_nothing():
-    """A request that waits for its connection is bounded by the connect's own time and by the total."""
-    world = World()
-    client = connecting(world)
-    world.ticks(client.exchange.started_s + 1)
-    assert (client.exchange.deadline_s, client.got()) == (NEVER_S, b"")
-    assert Limits().body_timeout_s == world.plane.body_timeout_s
