@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbgateway import problem
 from lbgateway.dataplane.head import LAST_CHUNK, STATUS_LINES
-from lbgateway.errors import GatewayError, PayloadTooLarge
+from lbgateway.errors import GatewayError, PayloadTooLarge, RequestTimeout
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lbgateway.dataplane.plane import DataPlane
     from lbgateway.dataplane.protocol import GatewayProtocol
     from lbgateway.dataplane.target import Target
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 MAX_BODY_BYTES = 64 * 1024
 """No endpoint of the gateway takes more."""
@@ -41,6 +43,8 @@ class AsgiExchange:
         self.body = b""
         self.body_done = False
         self.body_told = False
+        self.body_moved = False
+        self.body_timer: asyncio.TimerHandle | None = None
         self.gone = False
         self.status = 0
         self.bytes_out = 0
@@ -64,9 +68,14 @@ class AsgiExchange:
         self.body_done = not head.has_body
         if self.protocol.write_paused:
             self.writable.clear()
+        if not self.body_done:
+            self._watch_body()
+            # Where it has waited behind other requests, reading has stopped behind it.
+            protocol.resume_request()
         self.task = self.plane.spawn(self._run())
 
     def on_request_body(self, data: bytes) -> None:
+        self.body_moved = True
         self.body += data
         if len(self.body) > MAX_BODY_BYTES:
             self.on_bad_request(PayloadTooLarge(close=True))
@@ -82,6 +91,8 @@ class AsgiExchange:
 
     def on_client_gone(self) -> None:
         self.gone = True
+        if self.body_timer is not None:
+            self.body_timer.cancel()
         self.news.set()
         self.writable.set()
         if self.task is not None:
@@ -92,6 +103,19 @@ class AsgiExchange:
 
     def on_downstream_resumed(self) -> None:
         self.writable.set()
+
+    def _watch_body(self) -> None:
+        """A body that stands still must not hold the request for ever."""
+        self.body_moved = False
+        self.body_timer = self.plane.loop.call_later(self.plane.body_timeout_s, self._on_body_timer)
+
+    def _on_body_timer(self) -> None:
+        if self.complete or self.body_done or self.gone:
+            return
+        if self.body_moved:
+            self._watch_body()
+        else:
+            self.on_bad_request(RequestTimeout(close=True))
 
     # -- ASGI ----------------------------------------------------------------------------------
 
@@ -131,6 +155,9 @@ class AsgiExchange:
         }
 
     async def _receive(self) -> dict[str, Any]:
+        if self.head.expect_continue and not self.body and not self.body_done and not self.status and self.head.version == "1.1":
+            self.head.expect_continue = False
+            self._write(CONTINUE)
         while not self.body_done and not self.gone:
             self.news.clear()
             await self.news.wait()
@@ -157,7 +184,7 @@ class AsgiExchange:
         self.status = status
         names = {name.lower() for name, _ in headers}
         self.chunked = b"content-length" not in names and status >= 200 and status not in (204, 304)
-        if (self.chunked and self.head.version != "1.1") or self.plane.draining:
+        if (self.chunked and self.head.version != "1.1") or self.plane.draining or self._unread():
             self.keep_alive = False
         if self.head.version != "1.1":
             self.chunked = False
@@ -171,6 +198,11 @@ class AsgiExchange:
         elif self.head.version != "1.1":
             lines.append(b"Connection: keep-alive\r\n")
         self._write(b"".join((STATUS_LINES[status], *lines, self.plane.date_line, b"\r\n")))
+
+    def _unread(self) -> bool:
+        """Whether more of the body may come than is worth reading for nothing."""
+        head = self.head
+        return not self.body_done and (head.chunked or head.expect_continue or head.content_length > MAX_BODY_BYTES)
 
     def _continue(self, data: bytes, *, more: bool) -> None:
         if self.head.method != b"HEAD":
@@ -197,6 +229,8 @@ class AsgiExchange:
 
     def _finish(self) -> None:
         self.complete = True
+        if self.body_timer is not None:
+            self.body_timer.cancel()
         self.news.set()
         self.plane.on_own_answer(self, monotonic())
         self.protocol.finish(keep_alive=self.keep_alive)

@@ -152,12 +152,17 @@ def test_a_body_of_just_the_limit_passes(pair: Pair) -> None:
         assert client.message().status == 200
 
 
-def test_trailers_are_bounded_like_a_head(pair: Pair) -> None:
-    """They would otherwise be a head without a limit."""
+@pytest.mark.parametrize(
+    "behind",
+    [b"0\r\n" + b"".join(b"X-%d: %b\r\n" % (n, b"x" * 500) for n in range(20)), b"0\r\nX-Endless: " + b"x" * 20_000, b"4;" + b"x" * 20_000],
+    ids=["many trailers", "endless trailer", "endless extension"],
+)
+def test_what_comes_between_pieces_of_a_body_is_bounded_like_a_head(pair: Pair, behind: bytes) -> None:
+    """Trailers would otherwise be a head without a limit."""
     gateway, upstream = pair
-    client = gateway.connect().send(b"POST /api/orders/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n")
+    client = gateway.connect().send(b"POST /api/orders/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
     server = upstream.accept()
-    drip(client, b"".join(b"X-%d: %b\r\n" % (n, b"x" * 500) for n in range(20)) + b"\r\n", 2000)
+    drip(client, behind, 2000)
 
     assert client.message().status in (400, 431)
     assert client.ended(1)
