@@ -40,7 +40,7 @@ class AsgiExchange:
         self.started_s = 0.0
         self.request_id = b""
         self.keep_alive = True
-        self.body = b""
+        self.body = bytearray()
         self.body_done = False
         self.body_told = False
         self.body_moved = False
@@ -167,7 +167,7 @@ class AsgiExchange:
                 await self.news.wait()
             return {"type": "http.disconnect"}
         self.body_told = True
-        return {"type": "http.request", "body": self.body, "more_body": False}
+        return {"type": "http.request", "body": bytes(self.body), "more_body": False}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
         await self.writable.wait()

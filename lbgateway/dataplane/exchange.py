@@ -30,6 +30,7 @@ from lbgateway.dataplane.exchange_state import (
     BEGIN,
     CONNECTING,
     NEVER_S,
+    NOTHING,
     RESPONDING,
     SETTLED,
     TUNNEL,
@@ -82,6 +83,7 @@ class Exchange(ExchangeState):
             self.keep_alive = False
         if head.has_body:
             self.request_done = False
+            self.body = []
         if protocol.write_paused:
             self.downstream_paused = True
         path = self.target.path
@@ -176,7 +178,7 @@ class Exchange(ExchangeState):
             if self.body:
                 connection.write(b"".join(self.body))
             if not self.replayable:
-                self.body = ()
+                self.body = []
             self.downstream.resume_request()
 
     # -- 5. the request's body -----------------------------------------------------------------
@@ -197,9 +199,9 @@ class Exchange(ExchangeState):
         if self.replayable and self.bytes_in > self.route.retry.replay_body_up_to:
             self.replayable = False
             if sending:
-                self.body = ()
+                self.body = []
         if self.replayable or not sending:
-            self.body += (data,)
+            self.body.append(data)
         if sending:
             self.connection.write(data)  # type: ignore[union-attr]  # there is one while sending
         else:
@@ -220,7 +222,7 @@ class Exchange(ExchangeState):
     def _end_chunks(self, end: bytes) -> None:
         sending = self.phase >= WAITING
         if self.replayable or not sending:
-            self.body += (end,)
+            self.body.append(end)
         if sending:
             self.connection.write(end)  # type: ignore[union-attr]  # as above
 
@@ -490,7 +492,7 @@ class Exchange(ExchangeState):
 
     def _settle(self, now_s: float) -> None:
         self.phase = SETTLED
-        self.body = ()
+        self.body = NOTHING
         plane = self.plane
         route: Route | None = self.route
         upstream: Upstream | None = self.upstream

@@ -43,6 +43,9 @@ TRANSITIONS = {
 
 NEVER_S = float("inf")
 
+NOTHING: list[bytes] = []
+"""The body of a request that has none; a request that has one brings its own list."""
+
 # An enum's member costs a lookup in its metaclass on every use: on the warm path names are bound once.
 BEGIN, CONNECTING, WAITING, RESPONDING, TUNNEL, SETTLED = Phase
 
@@ -146,7 +149,7 @@ class ExchangeState:
         self.extra_lines = b""
         """Complete header lines that policies add for the upstream."""
         self.request_done = True
-        self.body: tuple[bytes, ...] = ()
+        self.body = NOTHING
         """What has come of the body and may be needed (again), framed for the upstream."""
         self.replayable = True
         self.bytes_in = 0
