@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from discovery.consul_body import PROVIDER
 from discovery.consul_client import MAX_BLOCKED, ConsulClient, tls_context
 from discovery.consul_wire import Consistency
+from discovery.errors import Denied
 from discovery.instance import SnapshotState, SourceStatus
 from discovery.last_good import LastGood, LastGoodCatalog, LastGoodService, Rules, tell
 from discovery.pacing import Pacer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CROWDED_WAIT_S: Final = 1.0
+ABOUT_TOKENS: Final = " (is the token known to this Consul, and does it have service:read and node:read?)"
 """With more watches than may block at a time they take turns, each blocking for so long."""
 _WORST_FIRST: Final = (SnapshotState.EXPIRED, SnapshotState.STALE, SnapshotState.SNAPSHOT, SnapshotState.FRESH)
 
@@ -206,6 +208,7 @@ class ConsulSource:
             log.info("Consul's index went backwards: it was restarted or restored", extra={"url": self._http.url})
         elif kind != self._logged:  # one line per kind and outage, however many watches fail
             self._logged = kind
+            text += ABOUT_TOKENS if kind == Denied.kind else ""
             log.warning("Consul cannot be read, what is known stays: %s", text, extra={"url": self._http.url, "reason": kind})
 
     def _recovered(self, recovered: Watcher) -> None:

@@ -11,6 +11,7 @@ restarts empty must not turn "no instance" (503) into "no such service" (404).
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from discovery.source import Source
+
+log = logging.getLogger(__name__)
 
 Expose: TypeAlias = "Literal['tagged', 'all'] | frozenset[str]"
 
@@ -101,6 +104,7 @@ class Registry:
         self._configure(expose, named)
         # as the catalog says
         self._catalog: Catalog | None = None
+        self._blind = False
         self._known: dict[str, Known] = {}
         self._watched: frozenset[str] = frozenset()
         # while it runs
@@ -173,7 +177,15 @@ class Registry:
 
     def _on_catalog(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._suspect_the_token(catalog)
         self._recall()
+
+    def _suspect_the_token(self, catalog: Catalog) -> None:
+        """Consul hides what a token may not see and says 200; but it always has a service of its own."""
+        blind = self.source.provider == "consul" and not catalog.services and catalog.state is SnapshotState.FRESH
+        if blind and not self._blind:
+            log.warning("Consul shows no service, not even its own: the token needs service:read and node:read (discovery.consul.token)")
+        self._blind = blind
 
     def _recall(self) -> None:
         """Compare what is known with the catalog, now and whenever a grace ends."""

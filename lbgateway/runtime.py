@@ -7,19 +7,21 @@ import ipaddress
 import sys
 import time
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import structlog
 
-from discovery import ConsulSource, Registry, StaticSource, static_instance
+from discovery import ConsulSource, Registry, StaticSource
 from discovery.embedded import EmbeddedRegistry
 from discovery.registry import NEVER
-from lbgateway.controlplane.admin_auth import AdminAccess
-from lbgateway.controlplane.app import ControlPlaneSettings, build_app
+from lbgateway import __version__
+from lbgateway.controlplane.app import build_app
 from lbgateway.dataplane.head import request_rules
-from lbgateway.dataplane.plane import DataPlane, Limits
+from lbgateway.dataplane.plane import DataPlane
 from lbgateway.dataplane.routing import compile_routes
 from lbgateway.dataplane.upstream import Upstream
+from lbgateway.derived import control_plane_settings, expose_of, limits_of, named_services, needs_restart, static_services
 from lbgateway.errors import NoEndpoint, NoRoute
 from lbgateway.policies import compile_admit
 from lbgateway.policies.jwt_auth import TokenVerifier
@@ -27,15 +29,10 @@ from lbgateway.telemetry.access_log import AccessLog
 from lbgateway.view import GatewayView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from urllib.parse import SplitResult
-
-    from discovery.instance import Instance, Snapshot
-    from discovery.registry import Expose
+    from discovery.instance import Snapshot
     from discovery.source import Source
     from lbgateway.config import Settings
     from lbgateway.config.operations import LoggingSettings
-    from lbgateway.config.server import ServerSettings
     from lbgateway.errors import GatewayError
 
 log = structlog.get_logger("lbgateway")
@@ -78,7 +75,7 @@ class Gateway:
         """Begin to watch the registry and to sweep; returns at once, whether or not the registry answers."""
         if self.settings.discovery.provider == "embedded":
             self.embedded = EmbeddedRegistry()
-            url = _split(self.settings.discovery.consul.url)
+            url = urlsplit(self.settings.discovery.consul.url)
             await self.embedded.start(url.hostname or "127.0.0.1", url.port or 8500)
         self.plane.start()
         await self.registry.start()
@@ -91,6 +88,17 @@ class Gateway:
         end_s = time.monotonic() + within_s
         while not self.registry.settled() and time.monotonic() < end_s:  # noqa: ASYNC110 once in a gateway's life
             await asyncio.sleep(SETTLE_POLL_S)
+
+    def summary(self) -> dict[str, Any]:
+        """What the log tells at the start and after a reload."""
+        state = self.registry.status().state
+        return {
+            "version": __version__,
+            "routes": len(self.plane.routes.routes),
+            "services": len(self.plane.upstreams),
+            "discovery": self.settings.discovery.provider,
+            "discovery_state": state.value if state is not None else "nothing heard yet",
+        }
 
     def reload(self, settings: Settings) -> None:
         """Take over new settings without losing a request; what cannot change in a running process is said aloud.
@@ -230,67 +238,3 @@ class Gateway:
                 what_to_do="give the service the tag lbgateway.enable=true, or name it under `services`",
             )
         return NoRoute()
-
-
-def needs_restart(running: Settings, wanted: Settings) -> list[str]:
-    """The keys that differ, but that a running process cannot change."""
-    keys = [f"server.{key}" for key in ("host", "port", "workers") if getattr(running.server, key) != getattr(wanted.server, key)]
-    if running.discovery.provider != wanted.discovery.provider:
-        return [*keys, "discovery.provider"]
-    before, after = running.discovery.consul, wanted.discovery.consul
-    differing = (key for key in type(before).model_fields if key != "expose" and getattr(before, key) != getattr(after, key))
-    return [*keys, *(f"discovery.consul.{key}" for key in differing)]
-
-
-def limits_of(server: ServerSettings) -> Limits:
-    """What bounds a client."""
-    return Limits(
-        keep_alive_s=server.keep_alive,
-        header_timeout_s=server.header_timeout,
-        body_timeout_s=server.body_timeout,
-        max_head_bytes=server.max_head,
-        max_headers=server.max_headers,
-        max_connections=server.max_connections,
-    )
-
-
-def control_plane_settings(settings: Settings, verifier: TokenVerifier | None) -> ControlPlaneSettings:
-    """Who may see the gateway's inside, and where its numbers are."""
-    admin, metrics = settings.admin, settings.metrics
-    access = AdminAccess(
-        token=admin.token.reveal() if admin.token is not None else None,
-        scope=admin.scope,
-        allow_loopback=admin.allow_loopback,
-        verify=verifier.claims_of if verifier is not None else None,
-    )
-    return ControlPlaneSettings(access, metrics.enabled, metrics.path, metrics.public)
-
-
-def expose_of(settings: Settings) -> Expose:
-    """`discovery.consul.expose` as the registry takes it."""
-    expose = settings.discovery.consul.expose
-    if isinstance(expose, str):
-        return "all" if expose == "all" else "tagged"
-    return frozenset(expose)
-
-
-def named_services(settings: Settings) -> Iterable[str]:
-    """Services that the operator names: under `services`, or in a route."""
-    return {*settings.named_services(), *(route.service for route in settings.routes if route.service is not None)}
-
-
-def static_services(settings: Settings) -> Mapping[str, list[Instance]]:
-    """The instances that the file lists."""
-    return {
-        name: [
-            static_instance(name, item.host, item.port, id=item.id, weight=item.weight, tags=item.tags, meta=item.meta, zone=item.zone)
-            for item in settings.service(name).instances
-        ]
-        for name in settings.named_services()
-    }
-
-
-def _split(url: str) -> SplitResult:
-    from urllib.parse import urlsplit  # noqa: PLC0415 for the one provider that needs it
-
-    return urlsplit(url)

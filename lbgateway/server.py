@@ -147,7 +147,7 @@ async def serve(
             gc.set_threshold(20_000, 20, 50)
             if on_started is not None:
                 on_started(gateway)
-            log.info("listening", addresses=[address_of(listener) for listener in sockets])
+            log.info("listening", addresses=[address_of(listener) for listener in sockets], **gateway.summary())
             await server.serve(sockets=list(sockets))
             cut_what_is_left(gateway.plane)
         finally:
@@ -213,7 +213,7 @@ def reload_settings(gateway: Gateway, reload: Callable[[], Settings]) -> None:
         return
     for warning in settings.warnings:
         log.warning("configuration", warning=warning)
-    log.info("reloaded", routes=len(gateway.plane.routes.routes), services=len(gateway.plane.upstreams))
+    log.info("reloaded", **gateway.summary())
 
 
 def fit_to_open_files(settings: Settings) -> Settings:

@@ -74,7 +74,7 @@ def configure(level: str = "info", format: str = "json", *, stream: TextIO | Non
 
 def _rendering(format: str, stream: TextIO) -> list[Processor]:  # noqa: A002 as above
     if format == "json":
-        return [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer(default=str)]
+        return [structlog.processors.format_exc_info, redact, in_order, structlog.processors.JSONRenderer(default=str)]
     return [redact, structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time")]
 
 
@@ -90,6 +90,12 @@ def _replace_handler(handler: logging.Handler, level: int) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+
+
+def in_order(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """The processor that puts first what a reader of raw lines looks for: when, how bad, what."""
+    first = {key: event.pop(key) for key in ("time", "level", "event") if key in event}
+    return {**first, **event}
 
 
 def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:

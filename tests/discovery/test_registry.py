@@ -274,6 +274,17 @@ def test_other_rules_apply_at_once() -> None:
     play(story)
 
 
+def test_a_consul_that_shows_nothing_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """It answers 200 and an empty map to whoever may not see: only the log can tell an operator."""
+
+    async def story(scene: Scene) -> None:
+        for names in ((), (), ("consul",), ()):
+            scene.source.registered(*names)
+
+    play(story)
+    assert [record.levelname for record in caplog.records if "token" in record.message] == ["WARNING"] * 2
+
+
 def test_it_is_settled_when_everything_watched_has_been_heard_of() -> None:
     """The catalog first, then each service that it makes interesting."""
 

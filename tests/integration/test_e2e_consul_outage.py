@@ -141,6 +141,19 @@ def test_tokens_that_lose_their_rights_take_nothing_away():
             assert traffic.bad() == []
             assert states_of(gateway) == {f"orders-{upstream.port}": "ready"}
             assert token["SecretID"] not in gateway.log()
+            [refused] = [event["event"] for event in gateway.events() if "cannot be read" in event["event"]]
+            assert "403" in refused
+            assert "does it have service:read and node:read?" in refused
+
+
+def test_a_gateway_without_a_token_says_that_it_is_blind():
+    """Consul answers 200 and shows nothing; the gateway's 404s need an explanation in its log."""
+    with ConsulServer(hcl=ACL, token=MASTER) as consul, UpstreamThread(Instance("one")) as upstream:
+        consul.register("orders", upstream.port)
+        with GatewayProcess(config_for(consul.url)) as gateway:
+            assert gateway.get("/api/orders/")[0] == 404
+            [told] = [event["event"] for event in gateway.events() if "not even its own" in event["event"]]
+            assert "discovery.consul.token" in told
 
 
 MASTER = "2d5b1b0c-6b2a-4f0e-9a57-1c1f0f0d9a11"

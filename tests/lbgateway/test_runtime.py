@@ -13,7 +13,7 @@ from discovery.instance import Catalog, Snapshot, SnapshotState, SourceStatus
 from discovery.static import static_instance
 from lbgateway.config import Settings, load_text
 from lbgateway.errors import NoEndpoint, NoRoute
-from lbgateway.runtime import Gateway, expose_of, named_services, needs_restart, static_services
+from lbgateway.runtime import Gateway
 
 BASE = "auth: {default: none}\nlogging: {access_log: false}\n"
 STATIC = "discovery: {provider: static}\n"
@@ -87,44 +87,6 @@ async def scripted(text: str = "") -> Scripted:
 ENABLED = "lbgateway.enable=true"
 
 
-@pytest.mark.parametrize(
-    ("text", "expose", "named"),
-    [
-        ("", "tagged", set()),
-        ("discovery: {consul: {expose: all}}\nservices: {Orders: {}}\n", "all", {"orders"}),
-        ("discovery: {consul: {expose: [users]}}\n", frozenset({"users"}), set()),
-        ("routes: [{prefix: /shop, service: shop}, {prefix: '/api/{service}'}]\n", "tagged", {"shop"}),
-    ],
-)
-def test_what_the_file_exposes(text, expose, named):
-    """By rule, by name, and by a route that leads there."""
-    settings = settings_of(text)
-    assert (expose_of(settings), set(named_services(settings))) == (expose, named)
-
-
-def test_instances_of_the_file_keep_all_that_was_said_of_them():
-    """Address, weight, tags, zone."""
-    text = STATIC + "services: {orders: {instances: ['127.0.0.1:9001', {address: '127.0.0.1:9002', weight: 3, tags: [canary], zone: a}]}}\n"
-    first, second = static_services(settings_of(text))["orders"]
-    assert (first.address, first.port, first.weight) == ("127.0.0.1", 9001, 1)
-    assert (second.port, second.weight, second.tags, second.zone) == (9002, 3, ("canary",), "a")
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "keys"),
-    [
-        ("server: {port: 1}\n", "server: {port: 1, keep_alive: 5s}\n", []),
-        ("server: {port: 1}\n", "server: {port: 2, host: 127.0.0.2}\n", ["server.host", "server.port"]),
-        ("", STATIC, ["discovery.provider"]),
-        ("", "discovery: {consul: {expose: all}}\n", []),
-        ("", "discovery: {consul: {wait: 5s, token: x}}\n", ["discovery.consul.token", "discovery.consul.wait"]),
-    ],
-)
-def test_what_a_running_process_cannot_change(before, after, keys):
-    """Each key is named; what it can change is not."""
-    assert needs_restart(settings_of(before), settings_of(after)) == keys
-
-
 async def test_a_reload_keeps_the_endpoints_and_takes_everything_else():
     """Numbers survive; limits, routes and balancers are the new ones; and a restart stays needed until it comes."""
     services = "services: {orders: {instances: ['127.0.0.1:9001'], balancer: %s}}\n"
@@ -163,6 +125,15 @@ async def test_services_come_with_the_registry_and_go_with_their_tag():
     assert {name: len(upstream.endpoints.ready) for name, upstream in gateway.plane.upstreams.items()} == {"orders": 2}
     gateway.source.registered(orders="v1", shy="v1")
     assert gateway.plane.upstreams == {}
+
+
+async def test_the_start_is_told_with_what_was_found():
+    """The first line of a log says whether the registry has been heard of."""
+    gateway = await scripted("services: {orders: {}}\n")
+    told = gateway.summary()
+    assert (told["routes"], told["services"], told["discovery"], told["discovery_state"]) == (1, 1, "consul", "nothing heard yet")
+    gateway.source.tell("orders", 9001)
+    assert gateway.summary()["discovery_state"] == "fresh"
 
 
 async def test_a_named_service_is_there_before_its_instances():

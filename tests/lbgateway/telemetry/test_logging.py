@@ -83,6 +83,16 @@ def test_chatty_libraries_are_quiet_even_at_debug():
     assert [event["event"] for event in events(stream)] == ["something broke"]
 
 
+def test_a_line_begins_with_what_a_reader_looks_for():
+    """When, how bad, what: the rest follows."""
+    stream = io.StringIO()
+    configure("info", "json", stream=stream)
+
+    structlog.get_logger("a").warning("reloaded", routes=3, services=2)
+
+    assert list(events(stream)[0])[:3] == ["time", "level", "event"]
+
+
 def test_a_traceback_is_a_field():
     """An exception does not break the one-line-per-event rule."""
     stream = io.StringIO()
