@@ -18,7 +18,7 @@ from tests.support.consul_server import ConsulServer
 from tests.support.gateway_process import GatewayProcess
 from tests.support.launch import wait_until
 from tests.support.traffic import Instance, Traffic, config_for
-from tests.support.upstream_server import UpstreamThread
+from tests.support.upstream_server import UpstreamThread, slow
 
 ROUNDS = 20
 WITHIN_S = 0.1
@@ -117,3 +117,17 @@ def test_a_rolling_deploy_loses_no_request(consul_server, gateway):
                 wait_until(lambda name=name: any(told.body == name.encode() for told in traffic.told), 5, gateway.story)
                 old, old_id = new, new_id
     assert traffic.bad() == []
+
+
+def test_an_instance_that_dies_unannounced_fails_no_request(consul_server, gateway):
+    """Its connections are cut in the middle of answers and its port is closed, while the registry still calls it well."""
+    with UpstreamThread(Instance("lives")) as living, contextlib.ExitStack() as dying:
+        consul_server.register("frail", living.port)
+        consul_server.register("frail", dying.enter_context(UpstreamThread(slow(0.005, Instance("dies")))).port)
+        wait_until(lambda: {gateway.get("/api/frail/")[1] for _ in range(6)} == {b"lives", b"dies"}, 5, gateway.story)
+        with Traffic(gateway.port, "/api/frail/", clients=6, pause_s=0) as traffic:
+            wait_until(lambda: b"dies" in {told.body for told in traffic.told}, 5, gateway.story)
+            dying.close()
+            time.sleep(1)
+    assert traffic.bad() == []
+    assert 'lbgateway_retries_total{reason="connect",service="frail"}' in gateway.get("/metrics")[1].decode()
