@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import httptools
 
 from lbgateway.dataplane.head import (
+    BODY_CAME,
     CONNECTION,
     CONTENT_LENGTH,
     DATE,
@@ -20,6 +21,7 @@ from lbgateway.dataplane.head import (
     PLAIN_CONNECTION,
     RESPONSE_RULES,
     Field,
+    ResponseHead,
     trailer_allowed,
 )
 from lbgateway.errors import GatewayError, UpstreamClosed, UpstreamMalformed
@@ -32,27 +34,8 @@ if TYPE_CHECKING:
 MAX_RESPONSE_HEAD_BYTES = 256 * 1024
 """Above what any server sends on purpose; bounds the memory that one answer can take before it is refused."""
 
-BODY_CAME = -1
-"""Instead of a number of bytes: the last read brought some of the body."""
-
 BODYLESS = frozenset((204, 304))
 SWITCHING = 101
-
-
-class ResponseHead:
-    """A response head as it came: ``lines`` flattened like those of `RequestHead`, with no slot for the status line.
-
-    Most of it never differs from the defaults, which live in the class: measured cheaper than setting them.
-    """
-
-    lines: list[bytes]
-    status = 0
-    content_length = -1
-    chunked = False
-    until_eof = False
-    dated = False
-    connection: bytes | None = None
-    upgrade: bytes | None = None
 
 
 class ResponseSink(Protocol):
@@ -130,8 +113,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pieces: list[bytes] = []
 
     def __repr__(self) -> str:
-        state = "idle" if self.exchange is None else "busy"
-        return f"<UpstreamConnection {self.pool.host}:{self.pool.port} {state} uses={self.uses}>"
+        return f"<UpstreamConnection {self.pool.host}:{self.pool.port} {'busy' if self.exchange else 'idle'} uses={self.uses}>"
 
     # -- commands ------------------------------------------------------------------------------
 

@@ -53,9 +53,9 @@ from lbgateway.policies.retry import IDEMPOTENT, REASONS, Verdict, may_retry
 from lbgateway.telemetry.metrics import BOUNDS_S, METHOD_LABELS
 
 if TYPE_CHECKING:
-    from lbgateway.dataplane.connection import ResponseHead, UpstreamConnection
+    from lbgateway.dataplane.connection import UpstreamConnection
     from lbgateway.dataplane.exchange_state import Downstream
-    from lbgateway.dataplane.head import RequestHead
+    from lbgateway.dataplane.head import RequestHead, ResponseHead
     from lbgateway.dataplane.route import Route
     from lbgateway.dataplane.upstream import Upstream
 

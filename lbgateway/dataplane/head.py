@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 """What a Host field may hold (RFC 3986, 3.2); matched in full."""
 
+BODY_CAME = -1
+"""Instead of a number of bytes: the last read brought some of the body."""
 
 AMBIGUOUS = b"\x00"
 """Stands for two Authorization fields: no credential can look like it."""
@@ -186,6 +188,22 @@ class RequestHead:
 
 
 NO_HEAD = RequestHead()
+
+
+class ResponseHead:
+    """A response head as it came: ``lines`` flattened like those of `RequestHead`, with no slot for the status line.
+
+    Most of it never differs from the defaults, which live in the class: measured cheaper than setting them.
+    """
+
+    lines: list[bytes]
+    status = 0
+    content_length = -1
+    chunked = False
+    until_eof = False
+    dated = False
+    connection: bytes | None = None
+    upgrade: bytes | None = None
 
 
 def tokens(value: bytes) -> list[bytes]:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from lbgateway.dataplane.head import STATUS_LINES, named_by_connection, tokens, without
 
 if TYPE_CHECKING:
-    from lbgateway.dataplane.connection import ResponseHead
     from lbgateway.dataplane.exchange import Exchange
-    from lbgateway.dataplane.head import RequestHead
+    from lbgateway.dataplane.head import RequestHead, ResponseHead
     from lbgateway.dataplane.routing import Route
 
 

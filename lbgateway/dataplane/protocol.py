@@ -1,8 +1,8 @@
 """One client connection: uvicorn's seat, taken by us.
 
-`RequestParser` makes requests of its bytes; here they are answered, one after the other, in the order in
-which they came. Most are proxied by an `Exchange`; those for the gateway's own paths go to the ASGI
-application. Both are *handlers*: they get a request's events and answer through the same commands.
+`RequestParser` makes requests of its bytes, `ClientConnection` bounds it in time. Here they are answered, one
+after the other, in the order in which they came. Most are proxied by an `Exchange`; those for the gateway's own
+paths go to the ASGI application. Both are *handlers*: they get a request's events and answer by the same commands.
 
 What is used of uvicorn is private API of it: ``ServerState.connections``, and the call of ``shutdown()``.
 """
@@ -10,42 +10,31 @@ What is used of uvicorn is private API of it: ``ServerState.connections``, and t
 from __future__ import annotations
 
 import re
-import socket
-import struct
 from collections import deque
 from random import getrandbits
 from typing import TYPE_CHECKING
 
+from lbgateway.dataplane.client_connection import ClientConnection
 from lbgateway.dataplane.exchange_state import NEVER_S
 from lbgateway.dataplane.forwarding import forwarded_lines
+from lbgateway.dataplane.framing import framing_error
 from lbgateway.dataplane.handlers import Queued, Refusal, choose_handler
 from lbgateway.dataplane.head import upgrade_wanted
-from lbgateway.dataplane.request_parser import HTTP, Mode, RequestParser
+from lbgateway.dataplane.request_parser import HTTP, Mode
 from lbgateway.dataplane.tunnel import Tunnel
-from lbgateway.errors import HeadersTooLarge, Overloaded, RequestTimeout
+from lbgateway.errors import HeadersTooLarge, Overloaded
 from lbgateway.telemetry.metrics import METHOD_LABELS
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
     from uvicorn.server import ServerState
 
     from lbgateway.dataplane.connection import UpstreamConnection
     from lbgateway.dataplane.exchange import Exchange
-    from lbgateway.dataplane.handlers import Handler
     from lbgateway.dataplane.head import RequestHead
     from lbgateway.dataplane.plane import DataPlane
     from lbgateway.errors import GatewayError
-
-LINGER_S = 2.0
-"""How long a connection that is closed with unread input keeps reading, so that the client sees the answer (RFC 9112, 9.6)."""
-
-FAREWELL_S = 0.5
-"""How long an idle connection outlives the signal to stop: a request that is on its way by then would be reset."""
-
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: closing sends a reset."""
 
 MAX_EARLY_BYTES = 64 * 1024
 """How much may come behind a request for an upgrade before the upstream has agreed to it."""
@@ -54,29 +43,19 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 """What is taken over as a request id from a trusted proxy."""
 
 
-class GatewayProtocol(RequestParser):
+class GatewayProtocol(ClientConnection):
     """The answering half of a client connection."""
 
     __slots__ = (
-        "_pausing",
-        "_queue",
         "_server_state",
         "_starting",
         "_tunnel",
-        "_unsent",
         "forwarded_before",
-        "handler",
         "peer",
         "scheme",
         "server_port",
-        "transport",
         "trusted",
-        "write",
-        "write_paused",
     )
-
-    write: Callable[[bytes], None]
-    transport: asyncio.Transport
 
     def __init__(self, plane: DataPlane, server_state: ServerState | None = None) -> None:
         super().__init__(plane)
@@ -89,13 +68,7 @@ class GatewayProtocol(RequestParser):
         self.forwarded_before: dict[bytes, bytes] = {}
         """What `forwarded` gave for the last Host: mostly it is the same with every request."""
         # as it goes
-        self.write_paused = False
-        self._pausing = False
-        self._unsent = 0
         self._tunnel: Tunnel | None = None
-        # what is being answered
-        self.handler: Handler | None = None
-        self._queue: deque[Queued] | None = None
         self._starting = False
 
     def __repr__(self) -> str:
@@ -173,7 +146,10 @@ class GatewayProtocol(RequestParser):
             head.upgrade = None if head.has_body else upgrade_wanted(head)
         error = None
         if self._fed_bytes or self._big_read or head.hosts != self._host or head.version != "1.1":
-            error = self._framing_error(head)
+            self._fed_bytes, self._big_read = 0, False
+            error = framing_error(head, self.plane.limits)
+            if error is None and head.version == "1.1":
+                self._host = head.hosts or b""
         elif len(head.lines) // 4 + head.specials >= self.plane.limits.max_headers:
             error = HeadersTooLarge("Too many header fields", close=True)
         if self.handler is None and not self._queue:
@@ -269,28 +245,6 @@ class GatewayProtocol(RequestParser):
         elif self._pausing or self.mode is not Mode.HTTP:
             self._go_on()
 
-    def abort(self) -> None:
-        """Cut the connection; the client must see that the answer is incomplete."""
-        self.mode = Mode.LINGER
-        self._ignoring = True
-        self._reading_head = False
-        self.handler = self.feeding = None
-        # With a reset: where only the end of the connection ends the body, an orderly one would make it look complete.
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        self.transport.abort()
-
-    def pause_request(self) -> None:
-        if not self._pausing and not self.transport.is_closing():
-            self._pausing = True
-            self.transport.pause_reading()
-
-    def resume_request(self) -> None:
-        if self._pausing and not self._queue and self._early is None and not self.transport.is_closing():
-            self._pausing = False
-            self.transport.resume_reading()
-
     def start_tunnel(self, exchange: Exchange, connection: UpstreamConnection, rest: bytes) -> None:
         """Both sides agreed to speak another protocol: from now on bytes are bytes."""
         early, self._early = self._early or b"", None
@@ -314,59 +268,3 @@ class GatewayProtocol(RequestParser):
         if not given and head.version == "1.1":
             self.forwarded_before = {host: lines}
         return lines
-
-    # -- the connection's life -----------------------------------------------------------------
-
-    def shutdown(self) -> None:
-        """Uvicorn is going down. Answers say ``Connection: close`` by now; who asks for nothing any more is closed by `on_tick`."""
-        if not self._reading_head:
-            self.deadline_s = NEVER_S
-
-    def on_tick(self, now_s: float) -> None:
-        """Called by the sweep: bounds what no handler watches over."""
-        if self.handler is not None or self.mode is Mode.TUNNEL:
-            self.deadline_s = NEVER_S
-        elif self.deadline_s == NEVER_S:
-            limits = self.plane.limits
-            limit_s = limits.keep_alive_s if not self.plane.draining else FAREWELL_S
-            if self._reading_head:
-                limit_s = limits.header_timeout_s
-            if self.mode is Mode.LINGER:
-                limit_s = limits.body_timeout_s if self.transport.get_write_buffer_size() else LINGER_S
-            self.deadline_s = now_s + limit_s
-        elif now_s >= self.deadline_s:
-            self._on_deadline()
-
-    def _on_deadline(self) -> None:
-        if self.mode is Mode.LINGER:
-            self._on_linger_end()
-        elif self._reading_head:
-            self._refuse(RequestTimeout())
-        else:
-            self._close()
-
-    def _on_linger_end(self) -> None:
-        """A slow reader may take its time as long as it reads at all."""
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and unsent != self._unsent:
-            self._unsent = unsent
-            self.deadline_s = NEVER_S
-        else:
-            self.transport.abort()
-
-    def _close(self) -> None:
-        if self.mode is Mode.LINGER or self.transport.is_closing():
-            return
-        unread = self._in_message or self._pausing or self.mode in (Mode.DEAF, Mode.HOLD)
-        self.mode = Mode.LINGER
-        # What follows in the same read is no request any more.
-        self._ignoring = True
-        self._reading_head = False
-        self.handler = self._queue = self._early = self.feeding = None
-        self.deadline_s = NEVER_S
-        if unread and self.transport.can_write_eof():
-            # Closing with unread input makes TCP reset, and a reset can overtake the answer.
-            self.transport.write_eof()
-            self.resume_request()
-        else:
-            self.transport.close()

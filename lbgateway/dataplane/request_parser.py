@@ -1,7 +1,6 @@
-"""The bytes of a client connection as requests: what is framed well, what is refused, where a request ends.
+"""The bytes of a client connection as requests: what each asks for, where it ends, whether it repeats the one before.
 
-llhttp (through httptools) does the reading, in its strict mode. What is refused here besides is what it
-lets through although two parties could read it differently (RFC 9112, 3.2, 6.1 and 11.2).
+llhttp (through httptools) does the reading, in its strict mode; `framing` refuses what it lets through.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING
 import httptools
 
 from lbgateway.dataplane.exchange_state import NEVER_S
-from lbgateway.dataplane.head import AMBIGUOUS, AUTHORIZATION, HOST, HOST_FIELD, NO_HEAD, PASS, Field, RequestHead, trailer_allowed
-from lbgateway.errors import BadRequest, GatewayError, HeadersTooLarge, UriTooLong
+from lbgateway.dataplane.framing import too_large
+from lbgateway.dataplane.head import AMBIGUOUS, AUTHORIZATION, BODY_CAME, HOST_FIELD, NO_HEAD, PASS, Field, RequestHead, trailer_allowed
+from lbgateway.errors import BadRequest, GatewayError
 
 if TYPE_CHECKING:
     from lbgateway.dataplane.handlers import Handler, Queued
@@ -36,12 +36,8 @@ class Mode(IntEnum):
     """Somebody asked for an upgrade: what comes may belong to another protocol, and waits for the upstream's word."""
 
 
-BODY_CAME = -1
-"""Instead of a number of bytes: the last read brought some of the body."""
-
 HTTP = Mode.HTTP
 # An enum's member costs a lookup in its metaclass on every use: on the warm path names are bound once.
-
 
 HOPES = 16
 """So many heads in a row that repeat nothing, and a connection's heads are no longer remembered."""
@@ -129,7 +125,7 @@ class RequestParser(asyncio.Protocol):
             # A read that began with something else may be full of it: its part of the head is weighed when the head is complete.
             self._fed_bytes += len(data) if in_head or not (in_message or b"\r\n\r\n" in data) else 1
             if self._fed_bytes > self.plane.limits.max_head_bytes:
-                self._refuse(self._too_large())
+                self._refuse(too_large(self.head, self.plane.limits))
         elif self._in_message:
             self._weigh_framing(data)
         elif self._hopes:
@@ -264,34 +260,9 @@ class RequestParser(asyncio.Protocol):
 
     # -- what is wrong with a request ----------------------------------------------------------
 
-    def _framing_error(self, head: RequestHead) -> GatewayError | None:
-        """The checks that a head like the one before it need not pass again."""
-        limits = self.plane.limits
-        size = sum(map(len, head.lines)) + len(head.target) + head.special_bytes + len(head.hosts or b"")
-        self._fed_bytes, self._big_read = 0, False
-        if size > limits.max_head_bytes:
-            return UriTooLong(close=True) if len(head.target) > limits.max_head_bytes else HeadersTooLarge(close=True)
-        if len(head.lines) // 4 + head.specials >= limits.max_headers:
-            return HeadersTooLarge("Too many header fields", close=True)
-        if head.version not in ("1.1", "1.0"):
-            return BadRequest("Only HTTP/1.1 and HTTP/1.0 are spoken here", close=True)
-        if head.hosts is None and head.version == "1.1":
-            return BadRequest("No Host", close=True)
-        if head.hosts is not None and not HOST.fullmatch(head.hosts):
-            return BadRequest("Not one valid Host", close=True)
-        if head.version == "1.1":
-            self._host = head.hosts or b""
-        return None
-
-    def _too_large(self) -> GatewayError:
-        """The head is not complete, and longer than allowed already."""
-        head = self.head
-        no_field = len(head.lines) == 1 and not head.specials and head.hosts is None
-        # A first field may be on its way as well: the longer of the two decides.
-        in_request_line = no_field and len(head.target) > self.plane.limits.max_head_bytes // 2
-        return UriTooLong() if in_request_line else HeadersTooLarge()
-
     def _on_malformed(self, error: Exception) -> None:
+        if self.mode is not HTTP:
+            return  # the answer to what came before was the last already
         if self._in_message and not self._reading_head:
             self.mode = Mode.DEAF
             self._on_malformed_body(BadRequest("Malformed body", close=True))
@@ -299,8 +270,7 @@ class RequestParser(asyncio.Protocol):
             cause = error.__context__
             self._refuse(cause if isinstance(cause, GatewayError) else BadRequest(f"Malformed HTTP: {error}"))
         else:
-            # More input behind a request with `Connection: close`: none of it counts.
-            self.mode = Mode.DEAF
+            self.mode = Mode.DEAF  # more input behind a request with `Connection: close`: none of it counts
 
     @abstractmethod
     def _on_malformed_body(self, error: GatewayError) -> None:
@@ -310,8 +280,7 @@ class RequestParser(asyncio.Protocol):
 
     def _on_upgrade_pause(self, rest: bytes) -> bytes:
         """The parser stops behind a head that asks for an upgrade, whether or not a body follows. Returns what is to be read on."""
-        head = self.head
-        self.parser = httptools.HttpRequestParser(self)
+        head, self.parser = self.head, httptools.HttpRequestParser(self)
         if head.upgrade is None and head.has_body:
             # The upgrade is not for us (h2c, or with a body): the body is read like any other, by a parser that knows its framing.
             framing = b"Transfer-Encoding: chunked" if head.chunked else b"Content-Length: %d" % head.content_length

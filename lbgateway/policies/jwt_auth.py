@@ -22,6 +22,7 @@ REMEMBERED_TOKENS = 10_000
 WITHOUT_EXPIRY_S = 60.0
 """For how long a token is believed that says nothing of its end, before it is verified again (seconds)."""
 
+# Bounded labels: the kind of failure, never what the token said.
 KINDS = {"ExpiredSignatureError": "expired", "InvalidSignatureError": "signature", "InvalidAlgorithmError": "algorithm"}
 INVALID = b'WWW-Authenticate: Bearer error="invalid_token"\r\n'
 MISSING = b"WWW-Authenticate: Bearer\r\n"
@@ -65,7 +66,7 @@ class TokenVerifier:
         try:
             claims: dict[str, Any] = jwt.decode(token, self._secret, **self._rules)
         except jwt.PyJWTError as error:
-            self._count_failure(_reason(error))
+            self._count_failure(KINDS.get(type(error).__name__, "invalid"))
             return None
         return claims
 
@@ -112,11 +113,6 @@ class TokenVerifier:
             return Unauthenticated("The token is not valid", headers=INVALID)
         exchange.extra_lines = lines
         return None
-
-
-def _reason(error: jwt.PyJWTError) -> str:
-    """A bounded label: the kind of failure, never what the token said."""
-    return KINDS.get(type(error).__name__, "invalid")
 
 
 def _header_line(header: str, value: object) -> bytes:

@@ -13,6 +13,7 @@ WITHOUT_TEST: dict[str, str] = {
     "lbgateway/controlplane/port.py": "Protocols and TypedDicts, nothing that runs",
 }
 WITHOUT_SOURCE: dict[str, str] = {
+    "tests/lbgateway/dataplane/test_exchange_properties.py": "random histories over protocol, exchange, pool and connection together",
     "tests/balancers/test_simulation.py": "all balancers against each other, in the world of simulation.py",
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lbgateway.dataplane.protocol import LINGER_S
+from lbgateway.dataplane.client_connection import LINGER_S
 from lbgateway.runtime import Gateway
 from tests.support.live_gateway import LiveGateway, one_upstream
 from tests.support.wire import Listener, Wire, ok

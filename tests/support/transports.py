@@ -126,6 +126,11 @@ class FakeTransport(asyncio.Transport):
         """Nothing is taken any more: what is written from now on stays in the buffer."""
         self._stalled = True
 
+    def takes(self, size: int) -> None:
+        """Some of what waits in the buffer is taken."""
+        self.sent += self._buffer[:size]
+        del self._buffer[:size]
+
     def flow(self) -> None:
         """Everything is taken again."""
         self._stalled = False
