@@ -29,10 +29,9 @@ MISSING = b"WWW-Authenticate: Bearer\r\n"
 
 
 class TokenVerifier:
-    """Checks tokens against one shared secret.
+    """Checks tokens against one shared secret; remembers at most `REMEMBERED_TOKENS`, the oldest goes first.
 
-    `claims_to_headers`: claim -> header name, for the services behind. Remembers at most
-    `REMEMBERED_TOKENS`, the oldest goes first.
+    `claims_to_headers`: claim -> header name, for the services behind.
     """
 
     def __init__(
@@ -61,14 +60,13 @@ class TokenVerifier:
         self.remembered: dict[bytes, tuple[float, bytes]] = {}
         """Authorization field -> (monotonic end, header lines)."""
 
-    def claims_of(self, token: str) -> Mapping[str, Any] | None:
+    def claims_of(self, token: str) -> dict[str, Any] | None:
         """The claims of a valid token, or None; never raises."""
         try:
-            claims: dict[str, Any] = jwt.decode(token, self._secret, **self._rules)
+            return jwt.decode(token, self._secret, **self._rules)
         except jwt.PyJWTError as error:
             self._count_failure(KINDS.get(type(error).__name__, "invalid"))
             return None
-        return claims
 
     def verify(self, authorization: bytes) -> bytes | None:
         """The header lines that a valid ``Authorization`` turns into, or None. Off the warm path."""
@@ -81,6 +79,7 @@ class TokenVerifier:
             return None
         lines = b"".join(line for claim, header in self._headers if (line := _header_line(header, claims.get(claim))))
         left_s = WITHOUT_EXPIRY_S if "exp" not in claims else float(claims["exp"]) + self._leeway_s - time()
+        self.remembered.pop(authorization, None)
         if len(self.remembered) >= REMEMBERED_TOKENS:
             del self.remembered[next(iter(self.remembered))]
         self.remembered[authorization] = (monotonic() + left_s, lines)
@@ -89,7 +88,7 @@ class TokenVerifier:
     def required(self, exchange: Any) -> GatewayError | None:
         """A policy: only requests with a valid token pass."""
         known = self.remembered.get(exchange.head.authorization)
-        if known is not None and known[0] > exchange.started_s:
+        if known is not None and known[0] > exchange.started_s and exchange.route.public is None:
             exchange.extra_lines = known[1]
             return None
         return self._judge(exchange, optional=False)
@@ -107,8 +106,8 @@ class TokenVerifier:
                 return None
             self._count_failure("missing")
             return Unauthenticated(headers=MISSING)
-        self.remembered.pop(authorization, None)
-        lines = self.verify(authorization)
+        known = self.remembered.get(authorization)
+        lines = known[1] if known is not None and known[0] > exchange.started_s else self.verify(authorization)
         if lines is None:
             return Unauthenticated("The token is not valid", headers=INVALID)
         exchange.extra_lines = lines
