@@ -125,9 +125,8 @@ class UpstreamConnection(asyncio.Protocol):
     def close(self) -> None:
         """Drop the connection; the exchange hears nothing more from it."""
         self.exchange = None
-        if not self.transport.is_closing():
-            # Not `close`, which would wait until the other side has read what is still to be sent.
-            self.transport.abort()
+        # Not `close`, which would wait until the other side has read what is still to be sent: maybe for ever.
+        self.transport.abort()
 
     # -- asyncio.Protocol ----------------------------------------------------------------------
 

@@ -457,6 +457,7 @@ class Exchange(ExchangeState):
             self._reject(RequestTimeout(close=True))
         elif self.phase is TUNNEL:
             self.downstream.abort()
+            self.connection.transport.abort()  # type: ignore[union-attr]  # there is one until the tunnel is closed
         elif self.phase in (WAITING, CONNECTING):
             self._fail(ResponseTimeout())
 

@@ -107,11 +107,11 @@ class GatewayProtocol(ClientConnection):
         self.plane.connections.discard(self)
         if self._server_state is not None:
             self._server_state.connections.discard(self)
-        if self._tunnel is not None:
-            self._tunnel.on_client_lost()
         handler, self.handler = self.handler, None
         self._queue = None
-        if handler is not None:
+        if self._tunnel is not None:
+            self._tunnel.on_client_lost()
+        elif handler is not None:
             handler.on_client_gone()
         # Breaks the cycle with the parser's callbacks.
         self.parser = self.feeding = None  # type: ignore[assignment]  # nothing is read any more
@@ -252,6 +252,10 @@ class GatewayProtocol(ClientConnection):
         self._tunnel = Tunnel(exchange, self, connection)
         self.resume_request()
         self._tunnel.start(early, rest)
+
+    def end_tunnel(self) -> None:
+        """The upstream's side is over: close when the client has got the rest."""
+        self._close()
 
     def request_id(self, head: RequestHead) -> bytes:
         """The request's id: a trusted proxy's, or a new one of 128 random bits."""

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 class Tunnel:
     """The client's side stays a `GatewayProtocol`, which passes its events on; the upstream's side is `_UpstreamEnd`."""
 
-    __slots__ = ("_client", "_closed", "_exchange", "_half_closed", "_upstream", "bytes_in", "bytes_out")
+    __slots__ = ("_client", "_closed", "_exchange", "_half_closed", "_protocol", "_upstream", "bytes_in", "bytes_out")
 
     def __init__(self, exchange: Exchange, client: GatewayProtocol, connection: UpstreamConnection) -> None:
         self._exchange = exchange
+        self._protocol = client
         self._client = client.transport
         self._upstream = connection.transport
         self._half_closed = False
@@ -50,8 +51,8 @@ class Tunnel:
         return self._pass_eof(self._upstream)
 
     def on_client_lost(self) -> None:
+        """What is unsent may still go out: until then, or until it takes too long, the exchange lives."""
         self._upstream.close()
-        self._end()
 
     def pause_upstream(self) -> None:
         """The client reads slowly."""
@@ -74,7 +75,7 @@ class Tunnel:
         return self._pass_eof(self._client)
 
     def on_upstream_lost(self) -> None:
-        self._client.close()
+        self._protocol.end_tunnel()
         self._end()
 
     def pause_client(self) -> None:

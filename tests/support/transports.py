@@ -110,6 +110,8 @@ class FakeTransport(asyncio.Transport):
                 self._later(lambda: self._lose(None))
 
     def abort(self) -> None:
+        if self.lost or (self._closing and not self._buffer):
+            return
         self.aborted = True
         self._closing = True
         self._buffer.clear()

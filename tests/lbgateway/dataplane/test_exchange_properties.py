@@ -20,7 +20,7 @@ from discovery.instance import InstanceState
 from lbgateway.errors import ConnectTimeout
 from tests.support.playbook import Client, Connect, Peer, World
 
-TEXT = "services: {orders: {retry: {attempts: 2, replay_body_up_to: 64B}}}\n"
+TEXT = "services: {orders: {retry: {attempts: 2, replay_body_up_to: 64B}, timeout: {tunnel_idle: 90s}}}\n"
 IDS = ("orders-1", "orders-2", "orders-3")
 MARK = re.compile(rb"<c(\d+)>")
 TARGET = re.compile(rb"/c(\d+)/(\w+)/(\d+)")
@@ -96,13 +96,17 @@ class Service:
         self.broken = broken
         self.out = b""
         self.ends = False
+        self.tunnel = False
         self._http = h11.Connection(h11.SERVER)
         self._request: h11.Request | None = None
 
     def listen(self) -> None:
         """Read what has come. Whatever h11 does not understand, or does not belong to the client of the head, is a failure."""
-        hear(self._http, self.peer.got())
-        while True:
+        data = self.peer.got()
+        if self.tunnel:
+            return
+        hear(self._http, data)
+        while not self.tunnel:
             event = self._http.next_event()
             if isinstance(event, h11.Request):
                 self._request = event
@@ -130,6 +134,11 @@ class Service:
             self.out += b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
             return
         kind = asked[2].decode()
+        if any(name == b"upgrade" for name, _ in self._request.headers):
+            # From here on whatever is said is neither a request nor an answer.
+            self.out += b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n" + marked(int(asked[1]), 3)
+            self.tunnel = True
+            return
         answer = answer_to(self._request.method, int(asked[1]), kind, min(int(asked[3]), 1000))
         ends = kind == "close"
         if self.broken is not None:
@@ -328,6 +337,8 @@ def test_whatever_breaks_every_exchange_settles_and_no_byte_goes_astray(plans, s
     settles_by_time_alone(story)
     for sender in story.senders:
         assert set(MARK.findall(sender.got)) <= {b"%d" % sender.number}
+    held = {connection.transport for endpoint in story.world.endpoints() for connection in endpoint.pool.idle}
+    assert all(peer.transport.lost or peer.transport in held for peer in story.world.upstreams)
     idle = [connection for endpoint in story.world.endpoints() for connection in endpoint.pool.idle]
     assert all(connection.exchange is None and not connection.transport.is_closing() for connection in idle)
 
