@@ -47,7 +47,7 @@ def config_of(upstream: UpstreamServer, **more: Any) -> dict[str, Any]:
 
 def token(**claims: Any) -> dict[str, str]:
     """An Authorization header."""
-    claims = {"sub": "alice", "exp": int(time.time()) + 60, **claims}
+    claims = {"sub": "alice", "exp": int(time.time()) + 3600, **claims}
     return bearer(jwt.encode(claims, SECRET, algorithm="HS256"))
 
 
@@ -77,9 +77,9 @@ def lbgateway(*arguments: str, **environment: str) -> subprocess.CompletedProces
     [
         {},
         bearer("nonsense"),
-        token(exp=int(time.time()) - 120),
-        bearer(jwt.encode({"sub": "alice", "exp": int(time.time()) + 60}, "another secret of thirty-two bytes", algorithm="HS256")),
-        bearer(jwt.encode({"sub": "alice", "exp": int(time.time()) + 60}, None, algorithm="none")),
+        token(exp=int(time.time()) - 3600),
+        bearer(jwt.encode({"sub": "alice", "exp": int(time.time()) + 3600}, "another secret of thirty-two bytes", algorithm="HS256")),
+        bearer(jwt.encode({"sub": "alice", "exp": int(time.time()) + 3600}, None, algorithm="none")),
         bearer(jwt.encode({"sub": "alice"}, SECRET, algorithm="HS256")),
         {"Authorization": "Basic YWxpY2U6cGFzc3dvcmQ="},
     ],
@@ -155,7 +155,7 @@ def test_admin_data_is_closed_by_default(upstream):
         (token(scope="orders:read admin"), 200),
         (token(scope="administrator"), 403),
         (token(), 403),
-        (token(scope="admin", exp=int(time.time()) - 120), 401),
+        (token(scope="admin", exp=int(time.time()) - 3600), 401),
     ],
     ids=["none", "guess", "longer", "admin token", "admin scope", "another scope", "no scope", "expired"],
 )
