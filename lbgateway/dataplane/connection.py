@@ -243,10 +243,10 @@ class UpstreamConnection(asyncio.Protocol):
         if status < 200:
             self._informational(exchange, head)
             return
-        self._head_done = True
         self.keep_alive = self.parser.should_keep_alive()
         if not self.keep_alive and self.parser.get_http_version() not in ("1.1", "1.0"):
             raise UpstreamMalformed("neither HTTP/1.1 nor HTTP/1.0")
+        self._head_done = True
         if self._bodyless or status in BODYLESS:
             head.chunked = False
             self._complete = True
