@@ -1,0 +1,248 @@
+"""What all exchanges share: small decisions by tables, the log's records, the sweep with a loop of its own."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+
+from lbgateway.dataplane.head import RequestHead
+from lbgateway.dataplane.plane import SWEEP_S, DataPlane, Limits, user_agent
+from lbgateway.errors import BadRequest
+from tests.support.playbook import HandLoop, World, get, ok
+
+
+def plane() -> DataPlane:
+    return DataPlane(HandLoop())  # type: ignore[arg-type]  # the part of a loop that it needs
+
+
+# -- decisions -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        (b"/health", True),
+        (b"/health/", True),
+        (b"/health/ready", True),
+        (b"/healthy", False),
+        (b"/admin/upstreams", True),
+        (b"/administration", False),
+        (b"/metrics", True),
+        (b"/api/health", False),
+        (b"/", False),
+    ],
+)
+def test_a_prefix_of_ours_is_whole_segments(path: bytes, own: bool):
+    """A service may have a path that only begins like one of ours."""
+    assert plane().owns(path) is own
+
+
+def test_own_prefixes_are_as_configured():
+    """Without them all paths are the services'."""
+    mine = plane()
+    mine.own_prefixes = (b"/gw",)
+    assert (mine.owns(b"/gw/x"), mine.owns(b"/health")) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("peer", "trusted"),
+    [
+        ("10.1.2.3", True),
+        ("11.1.2.3", False),
+        ("::ffff:10.1.2.3", True),
+        ("::ffff:11.1.2.3", False),
+        ("fe80::1%eth0", True),
+        ("fe80::1", True),
+        ("2001:db8::1", False),
+        ("", False),
+    ],
+)
+def test_who_is_a_trusted_proxy(peer: str, trusted: bool):
+    """An IPv4 peer of a dual-stack socket is that IPv4 peer; a zone is no part of the address; a unix socket has no peer."""
+    mine = plane()
+    mine.trusted = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fe80::/10"))
+    assert mine.trusts(peer) is trusted
+
+
+def test_nobody_is_trusted_unless_configured():
+    """Not even the own machine."""
+    assert [plane().trusts(peer) for peer in ("127.0.0.1", "::1", "10.0.0.1")] == [False, False, False]
+
+
+def test_one_connection_too_many_is_refused_and_the_next_one_after_a_leave_is_not():
+    """503, and the end is said; those that are there go on."""
+    world = World()
+    world.plane.limits = Limits(max_connections=2)
+    first, second, third = world.client(), world.client(), world.client()
+    assert third.got().startswith(b"HTTP/1.1 503 ")
+    assert [each.transport.ended for each in (first, second, third)] == [False, False, True]
+    first.ends()
+    third.ends()
+    fourth = world.client()
+    assert (fourth.got(), fourth.transport.ended, second.closed) == (b"", False, False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "agent"),
+    [
+        ([], b""),
+        ([(b"Accept", b"*/*")], b""),
+        ([(b"User-Agent", b"curl/8")], b"curl/8"),
+        ([(b"Accept", b"*/*"), (b"USER-AGENT", b"x"), (b"X", b"y")], b"x"),
+        ([(b"X-Note", b"user-agent")], b""),
+        ([(b"user-agenx", b"no")], b""),
+        ([(b"User-Agent", b"first"), (b"User-Agent", b"second")], b"first"),
+    ],
+)
+def test_the_client_names_its_software(fields: list[tuple[bytes, bytes]], agent: bytes):
+    """In any spelling; what merely looks like it is not taken."""
+    head = RequestHead()
+    head.lines = [b"", *(part for name, value in fields for part in (name, b": ", value, b"\r\n"))]
+    assert user_agent(head) == agent
+
+
+def test_the_series_of_a_route_are_found_once():
+    """A route that leads to two services has the series of both, and they outlive the route."""
+    world = World()
+    route: Any = world.client().sends(get("/api/orders/1")).exchange.route
+    series = world.plane.series_of(route, "orders")
+    assert route.series["orders"] is series
+    assert world.plane.series_of(route, "orders") is series
+    assert world.plane.series_of(route, "users") is not series
+    assert (series.route, series.service) == (route.label, "orders")
+
+
+# -- the log ---------------------------------------------------------------------------------------
+
+
+class Records(list[Any]):
+    """Stands in for the access log: a list has the one method that the data plane calls."""
+
+
+def logged(world: World) -> Records:
+    world.plane.access_log = records = Records()  # type: ignore[assignment]  # `append` is all that is called
+    return records
+
+
+def test_the_record_of_an_exchange():
+    """Its shape is `AccessRecord`; the target is as received."""
+    world = World(orders=1)
+    records = logged(world)
+    client = world.client().sends(get("/api/orders/1?x=2", "User-Agent: curl/8"))
+    world.connects().sends(ok(b"fine"))
+    [record] = records
+    answer = client.got()
+    assert record[2:11] == ("192.0.2.7", "GET", b"shop.example", b"/api/orders/1?x=2", "/api/{service}", "orders", "orders-1", 200, None)
+    assert record[13:] == (1, 0, len(answer), b"curl/8")
+    assert 0.0 <= record[12] <= record[11]
+    assert len(record[1]) == 32
+
+
+def test_the_record_of_an_exchange_that_found_no_endpoint():
+    """Names what it knows, and the slug of what was answered."""
+    world = World(orders=0)
+    records = logged(world)
+    world.client().sends(get("/api/orders/1"))
+    [record] = records
+    assert record[6:11] == ("/api/{service}", "orders", None, 503, "no_endpoint")
+    assert record[12:14] == (None, 0)
+
+
+def test_the_record_of_what_was_no_request():
+    """Counted by its slug, with nothing of a route."""
+    world = World()
+    records = logged(world)
+    client = world.client().sends(b"GET /a%2fb HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: odd\r\n\r\n")
+    [record] = records
+    assert record[2:11] == ("192.0.2.7", "GET", b"shop.example", b"/a%2fb", None, None, None, 400, "bad_request")
+    assert record[11:] == (0.0, None, 0, 0, len(client.got()), b"odd")
+    assert world.plane.metrics.errors == {"bad_request": 1}
+
+
+def test_without_a_log_refusals_are_still_counted():
+    """The metrics depend on no log."""
+    mine = plane()
+    mine.on_refused(BadRequest(), b"1", "192.0.2.7", RequestHead(), 0)
+    assert mine.metrics.errors == {"bad_request": 1}
+
+
+# -- the sweep -------------------------------------------------------------------------------------
+
+
+class Ticked:
+    """An exchange, a client connection or an upstream, as the sweep sees it."""
+
+    def __init__(self, handler: object = None) -> None:
+        self.handler = handler
+        self.calls: list[str] = []
+
+    def on_tick(self, now_s: float) -> None:
+        self.calls.append("tick")
+
+    def sweep(self, now_s: float) -> None:
+        self.calls.append("sweep")
+
+    def rate(self, elapsed_s: float) -> None:
+        self.calls.append("rate")
+
+    def rotate(self) -> None:
+        self.calls.append("rotate")
+
+
+def swept() -> tuple[DataPlane, Ticked, Ticked, Ticked, Ticked]:
+    mine = plane()
+    exchange, idle, busy, upstream = Ticked(), Ticked(), Ticked(handler=object()), Ticked()
+    mine.active = {exchange}  # type: ignore[arg-type]  # the part that the sweep calls
+    mine.connections = {idle, busy}  # type: ignore[arg-type]  # as above
+    mine.upstreams = {"orders": upstream}  # type: ignore[dict-item]  # as above
+    return mine, exchange, idle, busy, upstream
+
+
+def test_the_sweep_ticks_whatever_has_a_deadline():
+    """A connection whose request is being answered has none of its own: its handler has."""
+    mine, exchange, idle, busy, upstream = swept()
+    mine.start()
+    assert (exchange.calls, idle.calls, busy.calls, upstream.calls) == (["tick"], ["tick"], [], ["sweep"])
+    assert mine.metrics.requests_active == 1
+    assert mine.date_line.startswith(b"Date: ")
+    assert mine.date_line.endswith(b" GMT\r\n")
+
+
+def test_the_sweep_goes_on_until_it_is_stopped():
+    """It asks the loop for the next one each time."""
+    mine, exchange, *_ = swept()
+    mine.start()
+    loop: Any = mine.loop
+    [(delay_s, again)] = loop.timers
+    assert delay_s == SWEEP_S
+    again()
+    assert (exchange.calls, len(loop.timers)) == (["tick", "tick"], 2)
+    mine.stop()
+    assert loop.timers == []
+    mine.stop()
+
+
+@pytest.mark.parametrize(("elapsed_s", "calls"), [(0.0, ["sweep"]), (1.5, ["sweep", "rate"]), (31.0, ["sweep", "rate", "rotate"])])
+def test_rates_and_windows_go_more_slowly(elapsed_s: float, calls: list[str]):
+    """Once a second, and every 30 s."""
+    mine, *_, upstream = swept()
+    mine._rated_at_s -= elapsed_s
+    mine._rotated_at_s -= elapsed_s
+    mine.start()
+    assert upstream.calls == calls
+    mine._sweep()
+    assert upstream.calls == [*calls, "sweep"]
+
+
+def test_the_lag_of_the_loop_is_how_late_the_sweep_comes():
+    """Coming early is no lag."""
+    mine, *_ = swept()
+    mine.start()
+    assert mine.metrics.loop_lag_s < 0.05
+    mine._swept_at_s -= 5.0
+    mine._sweep()
+    assert 4.8 < mine.metrics.loop_lag_s < 5.1
+    mine._sweep()
+    assert mine.metrics.loop_lag_s == 0.0
