@@ -8,7 +8,7 @@ after a response, or without a request, end the connection: they must never reac
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import httptools
 
@@ -24,42 +24,18 @@ from lbgateway.dataplane.head import (
     ResponseHead,
     trailer_allowed,
 )
-from lbgateway.errors import GatewayError, UpstreamClosed, UpstreamMalformed
+from lbgateway.errors import UpstreamClosed, UpstreamMalformed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lbgateway.dataplane.exchange_state import ResponseSink
     from lbgateway.dataplane.pool import Pool
 
 MAX_RESPONSE_HEAD_BYTES = 256 * 1024
 """Above what any server sends on purpose; bounds the memory that one answer can take before it is refused."""
 
 BODYLESS = frozenset((204, 304))
-SWITCHING = 101
-
-
-class ResponseSink(Protocol):
-    """What a connection tells of a response; an exchange implements it."""
-
-    def on_informational(self, head: ResponseHead) -> None: ...
-
-    def on_response_head(self, head: ResponseHead) -> None: ...
-
-    def on_response_body(self, pieces: list[bytes]) -> None:
-        """What one read has brought; empty if that was the head only."""
-
-    def on_response_end(self, pieces: list[bytes], trailers: list[bytes] | None) -> None:
-        """The same, if it was the last one."""
-
-    def on_switched(self, head: ResponseHead, rest: bytes) -> None:
-        """The upstream accepted the upgrade; `rest` are its first bytes in the new protocol."""
-
-    def on_upstream_error(self, error: GatewayError) -> None:
-        """The response cannot be completed."""
-
-    def on_upstream_paused(self) -> None: ...
-
-    def on_upstream_resumed(self) -> None: ...
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -73,6 +49,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_head",
         "_head_done",
         "_pieces",
+        "_seen",
+        "_seen_head",
         "_trailers",
         "_upgrading",
         "exchange",
@@ -109,8 +87,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._broken = False
         self._fed_bytes = 0
         self._trailers: list[bytes] | None = None
-        # per read
         self._pieces: list[bytes] = []
+        # what need not be read again
+        self._seen: bytes | None = None
+        """The head of the last response, if that one was ordinary and whole; `_seen_head` is what it said."""
+        self._seen_head = ResponseHead()
 
     def __repr__(self) -> str:
         return f"<UpstreamConnection {self.pool.host}:{self.pool.port} {'busy' if self.exchange else 'idle'} uses={self.uses}>"
@@ -139,6 +120,15 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange is None:
             self.transport.close()
             return
+        first = not self.received
+        seen = self._seen
+        if seen is not None and first and data.startswith(seen) and not self._bodyless and not self._upgrading:
+            head = self._seen_head
+            if len(data) - len(seen) == head.content_length:
+                self.keep_alive = True
+                exchange.on_response_head(head)
+                exchange.on_response_end([data[len(seen) :]], None)
+                return
         self.received = True
         try:
             self.parser.feed_data(data)
@@ -158,13 +148,24 @@ class UpstreamConnection(asyncio.Protocol):
             pieces, self._pieces = self._pieces, []
             if self._bodyless or self._broken or self._upgrading or trailers:
                 self._reset()
+            elif first and self.keep_alive and self._head.content_length > 0:
+                # Answers of a service are often alike: one that begins with the same bytes says the same.
+                head = self._head
+                end = len(data) - head.content_length
+                if data[9:12] == b"%d" % head.status and data[end - 4 : end] == b"\r\n\r\n":
+                    self._seen, self._seen_head = data[:end], head
             exchange.on_response_end(pieces, trailers)
-        elif not self._head_done:
-            self._fed_bytes += len(data)
+        else:
+            self._go_on(exchange, len(data))
+
+    def _go_on(self, exchange: ResponseSink, size: int) -> None:
+        """A read of `size` bytes ended in the middle of a response."""
+        if not self._head_done:
+            self._fed_bytes += size
             if self._fed_bytes > MAX_RESPONSE_HEAD_BYTES:
                 self._refuse(ValueError("response head too large"))
         elif self.exchange is exchange:
-            self._fed_bytes = self._fed_bytes + len(data) if self._fed_bytes >= 0 else 0
+            self._fed_bytes = self._fed_bytes + size if self._fed_bytes >= 0 else 0
             if self._fed_bytes > MAX_RESPONSE_HEAD_BYTES:
                 self._refuse(ValueError("too much between two pieces of the body"))
                 return
@@ -269,7 +270,7 @@ class UpstreamConnection(asyncio.Protocol):
     # -- ends ----------------------------------------------------------------------------------
 
     def _informational(self, exchange: ResponseSink, head: ResponseHead) -> None:
-        if head.status == SWITCHING:
+        if head.status == 101:
             if not self._upgrading or not self.parser.should_upgrade():
                 raise UpstreamMalformed("switches protocols without being asked to")
             return

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from lbgateway.dataplane.connection import UpstreamConnection
     from lbgateway.dataplane.exchange import Exchange
-    from lbgateway.dataplane.head import RequestHead
+    from lbgateway.dataplane.head import RequestHead, ResponseHead
     from lbgateway.dataplane.plane import DataPlane
     from lbgateway.dataplane.route import Route
     from lbgateway.dataplane.target import Target
@@ -84,6 +84,30 @@ class Downstream(Protocol):
 
     def start_tunnel(self, exchange: Exchange, connection: UpstreamConnection, rest: bytes) -> None:
         """Join the two transports; `rest` has come from the upstream already."""
+
+
+class ResponseSink(Protocol):
+    """What a connection tells of a response; an exchange implements it."""
+
+    def on_informational(self, head: ResponseHead) -> None: ...
+
+    def on_response_head(self, head: ResponseHead) -> None: ...
+
+    def on_response_body(self, pieces: list[bytes]) -> None:
+        """What one read has brought; empty if that was the head only."""
+
+    def on_response_end(self, pieces: list[bytes], trailers: list[bytes] | None) -> None:
+        """The same, if it was the last one."""
+
+    def on_switched(self, head: ResponseHead, rest: bytes) -> None:
+        """The upstream accepted the upgrade; `rest` are its first bytes in the new protocol."""
+
+    def on_upstream_error(self, error: GatewayError) -> None:
+        """The response cannot be completed."""
+
+    def on_upstream_paused(self) -> None: ...
+
+    def on_upstream_resumed(self) -> None: ...
 
 
 class ExchangeState:

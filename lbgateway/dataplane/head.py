@@ -204,6 +204,8 @@ class ResponseHead:
     dated = False
     connection: bytes | None = None
     upgrade: bytes | None = None
+    rendered: tuple[Route, bytes] | None = None
+    """What `message.response_head` made of it, for which route."""
 
 
 def tokens(value: bytes) -> list[bytes]:

@@ -55,6 +55,18 @@ def _request_framing(head: RequestHead) -> bytes:
 
 def response_head(exchange: Exchange, head: ResponseHead) -> bytes:
     """The complete response head for the client."""
+    ordinary = exchange.keep_alive and exchange.head.version == "1.1" and head.dated
+    known = head.rendered
+    if ordinary and known is not None and known[0] is exchange.route:
+        fields = known[1]
+    else:
+        fields = _response_fields(exchange, head)
+        if ordinary:
+            head.rendered = (exchange.route, fields)
+    return b"%bX-Request-Id: %b\r\n\r\n" % (fields, exchange.request_id)
+
+
+def _response_fields(exchange: Exchange, head: ResponseHead) -> bytes:
     lines = head.lines
     if head.connection is not None:
         named = named_by_connection(head.connection)
@@ -63,17 +75,18 @@ def response_head(exchange: Exchange, head: ResponseHead) -> bytes:
     edits = exchange.route.response_edits
     if edits is not None:
         lines = edits.apply(lines)
+    framing = date = connection = b""
     if head.content_length >= 0 and head.status != 204:
-        lines.append(b"Content-Length: %d\r\n" % head.content_length)
+        framing = b"Content-Length: %d\r\n" % head.content_length
     elif exchange.chunked_out:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
+        framing = b"Transfer-Encoding: chunked\r\n"
     if not head.dated:
-        lines.append(exchange.plane.date_line)
+        date = exchange.plane.date_line
     if not exchange.keep_alive:
-        lines.append(b"Connection: close\r\n")
+        connection = b"Connection: close\r\n"
     elif exchange.head.version != "1.1":
-        lines.append(b"Connection: keep-alive\r\n")
-    return b"%b%bVia: 1.1 lbgateway\r\nX-Request-Id: %b\r\n\r\n" % (STATUS_LINES[head.status], b"".join(lines), exchange.request_id)
+        connection = b"Connection: keep-alive\r\n"
+    return b"".join((STATUS_LINES[head.status], *lines, framing, date, connection, b"Via: 1.1 lbgateway\r\n"))
 
 
 def informational_response(head: ResponseHead) -> bytes:

@@ -131,8 +131,6 @@ class RequestParser(asyncio.Protocol):
         elif self._hopes:
             self._hopes -= 1
             self._remember(data)
-        else:
-            self._seen = None
 
     def _weigh_framing(self, data: bytes) -> None:
         """Bound what comes between pieces of a body: extensions of chunks, and trailers, which the parser collects."""

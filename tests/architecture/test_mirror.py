@@ -14,6 +14,7 @@ WITHOUT_TEST: dict[str, str] = {
 }
 WITHOUT_SOURCE: dict[str, str] = {
     "tests/lbgateway/dataplane/test_exchange_properties.py": "random histories over protocol, exchange, pool and connection together",
+    "tests/lbgateway/dataplane/test_repeated_answers.py": "one trick of connection.py, held against the same file without it",
     "tests/balancers/test_simulation.py": "all balancers against each other, in the world of simulation.py",
 }
 
