@@ -78,7 +78,7 @@ class FakeTransport(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
-        if self.lost:
+        if self.lost or self._closing:
             raise RuntimeError("ended behind the end")
         self.ended = True
 

@@ -106,13 +106,15 @@ def test_a_slow_reader_is_waited_for_as_long_as_it_reads():
     assert (client.cut, world.plane.connections) == (False, set())
 
 
-@pytest.mark.parametrize("ends", [False, True])
-def test_a_reader_that_reads_no_more_is_cut(ends):
+@pytest.mark.parametrize(
+    ("message", "ends"), [(get("/nowhere", "Connection: close"), False), (get("/nowhere"), True), (get("/nowhere") + b"GET /", True)]
+)
+def test_a_reader_that_reads_no_more_is_cut(message, ends):
     """Whether or not it has ended its own side: a connection is not held for ever by an unread answer."""
     world = world_of(body_timeout_s=10.0, keep_alive_s=5.0)
     client = world.client()
     client.stalls()
-    client.sends(get("/nowhere", *([] if ends else ["Connection: close"])))
+    client.sends(message)
     if ends:
         client.ends()
     ticking(world, 60)

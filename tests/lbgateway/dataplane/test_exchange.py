@@ -292,6 +292,34 @@ def test_a_replay_happens_once():
     assert (world.asked, world.left) == ([], [])
 
 
+def test_only_one_stale_connection_is_replaced_for_nothing():
+    """The next one costs an attempt like any other failure: a storm of resets must not last for ever."""
+    world = World("services: {orders: {retry: {attempts: 1}}}\n", orders=2)
+    client = world.client()
+    idle = []
+    for _ in range(2):
+        client.sends(get())
+        idle.append(world.connects().sends(ok()))
+    client.got()
+    client.sends(get())
+    idle[0].ends()
+    world.connects().resets()
+    assert (client.exchange.attempts, client.exchange.endpoint.id) == (2, "orders-2")
+    idle[1].ends()
+    assert problem(client.got(), 502, "upstream_closed")
+    assert (world.asked, world.left) == ([], [])
+
+
+def test_an_endpoint_that_failed_is_not_asked_again_while_there_are_others():
+    """Even where it would be its turn."""
+    world = World(orders=2)
+    client = world.client().sends(get())
+    first = world.connect
+    world.client().sends(get())
+    first.fails()
+    assert client.exchange.endpoint.id == "orders-2"
+
+
 def test_an_old_connection_that_has_answered_a_byte_is_not_stale():
     """It is the upstream that broke: an attempt is spent."""
     world = World("services: {orders: {retry: {attempts: 0}}}\n", orders=1)
