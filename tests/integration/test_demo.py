@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -148,11 +150,22 @@ def test_instances_end_even_if_the_demo_is_killed(demo: Demo) -> None:
         gone(pid)
 
 
+@contextlib.contextmanager
+def taken(port: int) -> Iterator[None]:
+    """`port` is in use: by whoever has it, or else by us."""
+    with socket.socket() as listener:
+        with contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            listener.listen()
+        yield
+
+
 def test_a_second_demo_takes_the_next_ports(demo: Demo, tmp_path: Path) -> None:
     """And says so."""
     folder = tmp_path / "second"
     folder.mkdir()
-    second = Demo(folder).greeted()
+    with taken(8080), taken(8500):
+        second = Demo(folder).greeted()
     try:
         assert second.address != demo.address
         assert "is taken, so the gateway listens on" in second.text()
