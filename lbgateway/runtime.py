@@ -139,7 +139,7 @@ class Gateway:
         plane.routes, plane.application = routes, application
         plane.limits = limits_of(server)
         plane.body_timeout_s = server.body_timeout
-        plane.trusted = tuple(ipaddress.ip_network(str(network)) for network in server.trusted_proxies)
+        plane.trust(ipaddress.ip_network(str(network)) for network in server.trusted_proxies)
         plane.request_rules = request_rules(header.lower().encode() for header in settings.auth.forward_claims.values())
         plane.own_prefixes = (b"/health", b"/admin", *((settings.metrics.path.encode(),) if settings.metrics.enabled else ()))
         for upstream in plane.upstreams.values():

@@ -82,7 +82,8 @@ _RESPONSE_FATES = {
 }
 
 _REMEMBERED_NAMES = 4096
-"""Clients choose header names, so the memory of them is bounded."""
+_REMEMBERED_NAME_BYTES = 64
+"""Clients choose header names, so the memory of them is bounded: in their number, and in the length of each."""
 
 
 class FieldRules(dict[bytes, Field]):
@@ -100,7 +101,7 @@ class FieldRules(dict[bytes, Field]):
 
     def __missing__(self, name: bytes) -> Field:
         fate = self._fate(name.lower())
-        if len(self) < _REMEMBERED_NAMES:
+        if len(self) < _REMEMBERED_NAMES and len(name) <= _REMEMBERED_NAME_BYTES:
             self[name] = fate
         return fate
 

@@ -16,7 +16,7 @@ from lbgateway.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
     from lbgateway.dataplane.asgi import AsgiExchange
     from lbgateway.dataplane.exchange import Exchange
@@ -142,8 +142,15 @@ class DataPlane:
 
     def accept(self, protocol: GatewayProtocol) -> bool:
         """Take in a new client connection; False if there are too many already."""
+        self.metrics.connections_accepted += 1
         self.connections.add(protocol)
         return len(self.connections) <= self.limits.max_connections
+
+    def trust(self, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> None:
+        """Believe proxies in `networks` and no others, from now on and on open connections too: a proxy may hold one for days."""
+        self.trusted = tuple(networks)
+        for protocol in self.connections:
+            protocol.trusted = self.trusts(protocol.peer)
 
     def trusts(self, peer: str) -> bool:
         """Whether `peer` is a trusted proxy: always the TCP peer, never what a header says."""

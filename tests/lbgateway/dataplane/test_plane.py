@@ -71,6 +71,26 @@ def test_nobody_is_trusted_unless_configured():
     assert [plane().trusts(peer) for peer in ("127.0.0.1", "::1", "10.0.0.1")] == [False, False, False]
 
 
+def test_trust_given_and_taken_reaches_open_connections():
+    """A proxy that is no longer trusted must not go on speaking for others over a connection that it keeps."""
+    world = World()
+    client = world.client()
+    believed = [client.protocol.trusted]
+    for networks in (["0.0.0.0/0", "::/0"], []):
+        world.plane.trust(map(ipaddress.ip_network, networks))
+        believed.append(client.protocol.trusted)
+    assert believed == [False, True, False]
+
+
+def test_each_connection_is_counted():
+    """Also one that is refused: it was accepted by the kernel, and answered."""
+    world = World()
+    world.plane.limits = Limits(max_connections=1)
+    world.client()
+    world.client()
+    assert world.plane.metrics.connections_accepted == 2
+
+
 def test_one_connection_too_many_is_refused_and_the_next_one_after_a_leave_is_not():
     """503, and the end is said; those that are there go on."""
     world = World()
