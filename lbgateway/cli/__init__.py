@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lbgateway.config import Override
 
 FINE, NO, WRONG_USAGE = 0, 1, 2
+INTERRUPTED = 130
+"""What a shell makes of a program that SIGINT has ended."""
 
 COMMANDS = {
     "run": "lbgateway.cli.run:main",
@@ -46,9 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("lbgateway run --takeover: not available in this version", file=sys.stderr)
         return WRONG_USAGE
     module, _, name = COMMANDS[args.command].partition(":")
-    function = getattr(importlib.import_module(module), name)
     try:
+        function = getattr(importlib.import_module(module), name)
         return int(function() if args.command == "demo" else function(args))
+    except KeyboardInterrupt:
+        # While modules were loaded, which takes a second: from then on `run` and `demo` have handlers of their own.
+        print(f"lbgateway {args.command}: stopped", file=sys.stderr)
+        return FINE if args.command == "demo" else INTERRUPTED
     except BrokenPipeError:
         # `lbgateway routes | head`: the reader has seen enough. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,5 +1,6 @@
 """What was asked for, and where it goes."""
 
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 from lbgateway import __version__
-from lbgateway.cli import COMMANDS, FINE, NOT_YET, WRONG_USAGE, main, overrides, parser
+from lbgateway.cli import COMMANDS, FINE, INTERRUPTED, NOT_YET, WRONG_USAGE, main, overrides, parser
 from lbgateway.config import Override
 
 
@@ -40,6 +41,18 @@ def test_takeover_is_not_built(capsys):
 def test_wrong_usage_is_2(arguments):
     """As for every command of a Unix."""
     assert exit_code(*arguments) == WRONG_USAGE
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["demo"], FINE), (["check", "f"], INTERRUPTED)])
+def test_an_interrupt_before_the_command_has_begun_shows_no_traceback(arguments, code, monkeypatch, capsys):
+    """Loading takes a second, in which nothing has been started yet; the demo's end by Ctrl-C is always a good one."""
+
+    def interrupted(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert exit_code(*arguments) == code
+    assert capsys.readouterr().err == f"lbgateway {arguments[0]}: stopped\n"
 
 
 def test_the_version_is_told(capsys):
