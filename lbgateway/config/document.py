@@ -160,6 +160,8 @@ def _explain(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
         return "a value that begins with * is an alias of YAML; put it in quotes if it is meant as text"
     if "${" in written and ("{" in written.replace("${", "") or "[" in written):
         problem += " (inside [ ] or { } write the variable in quotes)"
+    elif "{service}" in written and "got '{'" in problem:
+        problem += ' (inside [ ] or { } write it in quotes: "/api/{service}")'
     return f"not valid YAML: {problem}"
 
 

@@ -94,6 +94,10 @@ def test_merge_keys_work_and_own_keys_win():
         ("? [a]\n: b", "gw.yaml:1: a key must be text"),
         ("a:\n  <<: 3", "gw.yaml:2: a: `<<` takes a map or a list of maps"),
         ("a: {port: ${P}}", "gw.yaml:1: not valid YAML: expected ',' or '}', but got '{' (inside [ ] or { } write the variable in quotes)"),
+        (
+            "a: [{prefix: /api/{service}, auth: none}]",
+            "gw.yaml:1: not valid YAML: expected ',' or '}', but got '{' (inside [ ] or { } write it in quotes: \"/api/{service}\")",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_line(text, sentence):
