@@ -37,4 +37,4 @@ def compile_admit(route: HasAuth, verifier: TokenVerifier | None) -> tuple[Admit
 def _nobody(_exchange: Any) -> GatewayError | None:
     from lbgateway.errors import Unauthenticated  # noqa: PLC0415 only a configuration that `check` refuses gets here
 
-    return Unauthenticated(headers=b"WWW-Authenticate: Bearer\r\n")
+    return Unauthenticated(headers=b'WWW-Authenticate: Bearer error="invalid_token"\r\n')

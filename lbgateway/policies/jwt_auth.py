@@ -25,7 +25,7 @@ WITHOUT_EXPIRY_S = 60.0
 # Bounded labels: the kind of failure, never what the token said.
 KINDS = {"ExpiredSignatureError": "expired", "InvalidSignatureError": "signature", "InvalidAlgorithmError": "algorithm"}
 INVALID = b'WWW-Authenticate: Bearer error="invalid_token"\r\n'
-MISSING = b"WWW-Authenticate: Bearer\r\n"
+"""For a missing token as well, on all doors: one answer of one gateway, whatever is wrong (the contract, section 7)."""
 
 
 class TokenVerifier:
@@ -105,7 +105,7 @@ class TokenVerifier:
             if optional:
                 return None
             self._count_failure("missing")
-            return Unauthenticated(headers=MISSING)
+            return Unauthenticated(headers=INVALID)
         known = self.remembered.get(authorization)
         lines = known[1] if known is not None and known[0] > exchange.started_s else self.verify(authorization)
         if lines is None:

@@ -35,4 +35,4 @@ def test_a_route_that_needs_a_token_which_nobody_can_verify_lets_nobody_pass():
     [nobody] = compile_admit(SimpleNamespace(auth="required"), None)
     rejection = nobody(SimpleNamespace())
     assert rejection is not None
-    assert (rejection.status, rejection.headers) == (401, b"WWW-Authenticate: Bearer\r\n")
+    assert (rejection.status, rejection.headers) == (401, b'WWW-Authenticate: Bearer error="invalid_token"\r\n')

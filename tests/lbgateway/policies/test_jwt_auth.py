@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lbgateway.errors import GatewayError
 from lbgateway.policies import jwt_auth
-from lbgateway.policies.jwt_auth import INVALID, MISSING, REMEMBERED_TOKENS, TokenVerifier
+from lbgateway.policies.jwt_auth import INVALID, REMEMBERED_TOKENS, TokenVerifier
 
 SECRET = "a secret of sixty-four bytes or more, " * 2
 OTHER = "another secret of sixty-four bytes or more, " * 2
@@ -108,7 +108,7 @@ def test_who_needs_a_token(policy, authorization, method, path, public, statuses
     """Public paths and OPTIONS need none, and a bad one does no harm there; elsewhere a bad one is worse than none."""
     rejection = getattr(verifier(), policy)(exchange(authorization, method=method, path=path, public=public))
     assert (None if rejection is None else rejection.status) == statuses[policy]
-    assert authorization is not None or rejection is None or rejection.headers == MISSING
+    assert authorization is not None or rejection is None or rejection.headers == INVALID
 
 
 @pytest.mark.parametrize("policy", ["required", "optional"])
