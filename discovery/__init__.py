@@ -1,6 +1,6 @@
 """Who exists: services and their instances, as a registry reports them.
 
-`ConsulSource` and `StaticSource` are watched for snapshots; `Registry` decides which services are
+`ConsulSource`, `DnsSource`, `FileSource` and `StaticSource` are watched for snapshots; `Registry` decides which services are
 exposed; `register` lets a service announce itself.
 
     from discovery import register
@@ -16,10 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from discovery.consul import ConsulSource
+    from discovery.dns import DnsSource
     from discovery.errors import DiscoveryError
-    from discovery.instance import Catalog, Instance, InstanceKey, InstanceState, Snapshot, SnapshotState, SourceStatus
+    from discovery.file import FileSource
+    from discovery.instance import (
+        NOTHING,
+        Catalog,
+        Instance,
+        InstanceKey,
+        InstanceState,
+        Remembered,
+        Snapshot,
+        SnapshotState,
+        SourceStatus,
+    )
     from discovery.registrar import register
     from discovery.registry import Registry
+    from discovery.snapshot_store import SnapshotStore
     from discovery.source import Source
     from discovery.static import StaticSource, static_instance
 
@@ -27,12 +40,17 @@ _HOMES = {
     "Catalog": "instance",
     "ConsulSource": "consul",
     "DiscoveryError": "errors",
+    "DnsSource": "dns",
+    "FileSource": "file",
     "Instance": "instance",
     "InstanceKey": "instance",
     "InstanceState": "instance",
+    "NOTHING": "instance",
     "Registry": "registry",
+    "Remembered": "instance",
     "Snapshot": "instance",
     "SnapshotState": "instance",
+    "SnapshotStore": "snapshot_store",
     "Source": "source",
     "SourceStatus": "instance",
     "StaticSource": "static",
@@ -44,12 +62,17 @@ __all__ = [
     "Catalog",
     "ConsulSource",
     "DiscoveryError",
+    "DnsSource",
+    "FileSource",
     "Instance",
     "InstanceKey",
     "InstanceState",
+    "NOTHING",
     "Registry",
+    "Remembered",
     "Snapshot",
     "SnapshotState",
+    "SnapshotStore",
     "Source",
     "SourceStatus",
     "StaticSource",
@@ -72,7 +95,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from discovery.announcement import HttpCheck, Ttl
-    from discovery.registrar import RegistrationRefused
+    from discovery.consul_agent import RegistrationRefused
 
-_HOMES |= {"HttpCheck": "announcement", "RegistrationRefused": "registrar", "Ttl": "announcement"}
+_HOMES |= {"HttpCheck": "announcement", "RegistrationRefused": "consul_agent", "Ttl": "announcement"}
 __all__ += ["HttpCheck", "RegistrationRefused", "Ttl"]

@@ -1,15 +1,14 @@
-"""What is said of an instance when it announces itself: its data, its check, and to whom. Pure but for the environment."""
+"""What is said of an instance when it announces itself: its data and its check. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 OPT_IN_TAG = "lbgateway.enable=true"
-DEFAULT_URL = "http://127.0.0.1:8500"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,9 @@ class Ttl:
 class HttpCheck:
     """Consul's agent asks the service: 2xx is passing, 429 a warning, anything else critical.
 
-    `path` may also be a whole URL, if the check is not at the service's own address and port.
-    `heartbeat_s` is how often we look whether the agent still knows us.
+    `path` may also be a whole URL, if the check is not at the service's own address and port; `verify`
+    says whether an https one must have a certificate that the agent trusts. `heartbeat_s` is how often we
+    look whether the agent still knows us.
     """
 
     path: str = "/health"
@@ -44,56 +44,49 @@ class HttpCheck:
     timeout_s: float = 2.0
     deregister_after_s: float = 60.0
     heartbeat_s: float = 5.0
+    scheme: str = "http"
+    verify: bool = True
 
     def definition(self, host: str, port: int) -> dict[str, Any]:
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return {
-            "HTTP": self.path if "://" in self.path else f"http://{place}{self.path}",
+            "HTTP": self.path if "://" in self.path else f"{self.scheme}://{place}{self.path}",
             "Interval": f"{self.interval_s:g}s",
             "Timeout": f"{self.timeout_s:g}s",
             "DeregisterCriticalServiceAfter": f"{self.deregister_after_s:g}s",
+            **({} if self.verify else {"TLSSkipVerify": True}),
         }
 
 
-def payload_of(  # noqa: PLR0913 one keyword per thing that can be said of an instance
-    name: str,
-    port: int,
-    check: Ttl | HttpCheck,
-    *,
-    address: str | None,
-    id: str,  # noqa: A002 Consul's word
-    tags: Sequence[str],
-    meta: Mapping[str, str] | None,
-    weights: tuple[int, int] | None,
-    expose: bool,
-) -> dict[str, Any]:
-    """Build the body of ``agent/service/register``."""
-    payload = {
-        "Name": name,
-        "ID": id,
-        "Address": address or "",
-        "Port": port,
-        "Tags": list(dict.fromkeys([*tags, *([OPT_IN_TAG] if expose else [])])),
-        "Meta": dict(meta or {}),
-        "Check": check.definition(address or "127.0.0.1", port),
-    }
-    if weights is not None:
-        payload["Weights"] = {"Passing": weights[0], "Warning": weights[1]}
-    return payload
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """One instance in its own words. `address` None: wherever it turns out to be, see `payload`. `weights`: (passing, warning)."""
 
+    name: str
+    port: int
+    id: str
+    check: Ttl | HttpCheck
+    address: str | None = None
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, str] = field(default_factory=dict)
+    weights: tuple[int, int] | None = None
+    expose: bool = True
 
-def url_from_environment(environment: Mapping[str, str]) -> str:
-    """``CONSUL_HTTP_ADDR``, with or without a scheme, or the agent on this machine.
+    def payload(self, own_address: str | None = None) -> dict[str, Any]:
+        """The body of ``agent/service/register``.
 
-    Raises:
-        ValueError: it names a Unix socket, which python-consul2 cannot use.
-
-    """
-    given = environment.get("CONSUL_HTTP_ADDR", "")
-    if not given:
-        return DEFAULT_URL
-    if given.startswith("unix:"):
-        raise ValueError(f"CONSUL_HTTP_ADDR={given}: a Unix socket cannot be used here; give register() a consul_url")
-    if "://" in given:
-        return given
-    return f"{'https' if environment.get('CONSUL_HTTP_SSL') == 'true' else 'http'}://{given}"
+        `own_address` stands in where no address was given; None leaves it to the agent, which then takes its node's.
+        """
+        address = self.address or own_address or ""
+        payload = {
+            "Name": self.name,
+            "ID": self.id,
+            "Address": address,
+            "Port": self.port,
+            "Tags": list(dict.fromkeys([*self.tags, *([OPT_IN_TAG] if self.expose else [])])),
+            "Meta": dict(self.meta),
+            "Check": self.check.definition(address or "127.0.0.1", self.port),
+        }
+        if self.weights is not None:
+            payload["Weights"] = {"Passing": self.weights[0], "Warning": self.weights[1]}
+        return payload

@@ -6,6 +6,8 @@ registration must not empty a service. A body that makes no sense raises, so tha
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,15 +17,21 @@ from discovery.instance import Instance, InstanceKey, InstanceState
 
 PROVIDER: Final = "consul"
 MAX_REASON: Final = 512
+PROBED: Final = ("http", "tcp", "grpc", "script", "docker")
+"""Types of checks that the agent carries out itself; Consul before 1.7 tells no types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A decoded answer: instances sorted by key, entries left out, nodes whose own check is critical."""
+    """A decoded answer: instances sorted by key, entries left out, nodes whose own check is critical.
+
+    ``unprobed``: instances that are critical only because no probe of them has ended yet.
+    """
 
     instances: tuple[Instance, ...]
     skipped: int = 0
     nodes_down: frozenset[str] = frozenset()
+    unprobed: frozenset[InstanceKey] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ def decode_health(body: bytes, reading: Reading) -> Health:
     if not isinstance(entries, list):
         raise MalformedAnswer(f"a list of instances was expected, not {type(entries).__name__}")
     found: dict[InstanceKey, Instance] = {}
-    skipped, down = 0, set()
+    skipped, down, unprobed = 0, set(), set()
     wanted = {tag.lower() for tag in reading.tags}
     for entry in entries:
         instance = _instance(entry, reading)
@@ -58,9 +66,11 @@ def decode_health(body: bytes, reading: Reading) -> Health:
             continue
         if _node_is_down(entry):
             down.add(instance.key.node)
+        if _unprobed(entry):
+            unprobed.add(instance.key)
         if wanted <= {tag.lower() for tag in instance.tags}:
             found[instance.key] = instance
-    return Health(tuple(sorted(found.values(), key=lambda i: i.key)), skipped, frozenset(down))
+    return Health(tuple(sorted(found.values(), key=lambda i: i.key)), skipped, frozenset(down), frozenset(unprobed))
 
 
 def decode_catalog(body: bytes) -> dict[str, frozenset[str]]:
@@ -78,6 +88,38 @@ def decode_catalog(body: bytes) -> dict[str, frozenset[str]]:
         key = _text(name).lower()
         services[key] = services.get(key, frozenset()) | frozenset(_texts(tags))
     return services
+
+
+def decode_key(body: bytes) -> bytes | None:
+    """Body of ``/v1/kv/…`` of one key to its value; None if the list is empty.
+
+    Raises:
+        MalformedAnswer: no list, or its value is no base64.
+
+    """
+    entries = _json(body)
+    if not isinstance(entries, list):
+        raise MalformedAnswer(f"a list with one key was expected, not {type(entries).__name__}")
+    if not entries:
+        return None
+    value = _map(entries[0]).get("Value")
+    try:
+        return b"" if value is None else base64.b64decode(_text(value), validate=True)
+    except binascii.Error as error:
+        raise MalformedAnswer(f"a value that is no base64: {error}") from error
+
+
+def decode_list(body: bytes) -> list[Any]:
+    """Any list, unread.
+
+    Raises:
+        MalformedAnswer: not a JSON list.
+
+    """
+    entries = _json(body)
+    if not isinstance(entries, list):
+        raise MalformedAnswer(f"a list was expected, not {type(entries).__name__}")
+    return entries
 
 
 def _json(body: bytes) -> Any:
@@ -112,6 +154,7 @@ def _instance(entry: Any, reading: Reading) -> Instance | None:
         meta=meta,
         zone=meta.get("zone") or _text_map(node.get("Meta")).get("zone") or None,
         create_index=_whole(service.get("CreateIndex")),
+        modify_index=_whole(service.get("ModifyIndex")),
     )
 
 
@@ -143,6 +186,12 @@ def _explain(check: dict[str, Any]) -> str:
 
 def _node_is_down(entry: Any) -> bool:
     return any(check.get("CheckID") == "serfHealth" and _status(check) == "critical" for check in _checks(entry))
+
+
+def _unprobed(entry: Any) -> bool:
+    """Whether every critical check is one that the agent carries out, and has no result yet: each probe leaves a text."""
+    bad = [check for check in _checks(entry) if _status(check) == "critical"]
+    return bool(bad) and all(check.get("Type") in PROBED and not _text(check.get("Output")) for check in bad)
 
 
 def _checks(entry: Any) -> list[dict[str, Any]]:

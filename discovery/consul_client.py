@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import httpx
 
-from discovery.consul_wire import parameters, reply
+from discovery.budget import PLAIN, SOCKETS, SlotBudget
+from discovery.consul_wire import WAIT_JITTER, parameters, reply
 from discovery.errors import ConnectionLost, DiscoveryError, MalformedAnswer, Misconfigured, ReadTimedOut, Unreachable
 
 if TYPE_CHECKING:
@@ -24,11 +26,8 @@ if TYPE_CHECKING:
 Credential: TypeAlias = "str | Callable[[], str | None] | None"
 
 CONNECT_S: Final = 2.0
-MAX_BLOCKED: Final = 90
-"""Blocking reads at a time. An agent takes 200 connections per client address, and one that we close
-stays counted there until its wait is over: a restart needs twice its watches."""
-MAX_PLAIN: Final = 16
-"""Plain reads at a time, so that a start with hundreds of services is no stampede."""
+TOO_MANY_S: Final = 1.0
+"""A blocking read that is cut sooner than this while others stay blocked: the agent has too many connections."""
 
 _TRANSLATION: Final[tuple[tuple[type[Exception], type[DiscoveryError]], ...]] = (
     (httpx.ConnectError, Unreachable),
@@ -45,12 +44,25 @@ _TRANSLATION: Final[tuple[tuple[type[Exception], type[DiscoveryError]], ...]] = 
 def translate(error: Exception) -> DiscoveryError:
     """What an error of httpx means for discovery."""
     kind = next((ours for theirs, ours in _TRANSLATION if isinstance(error, theirs)), DiscoveryError)
-    return kind(str(error) or type(error).__name__)
+    text = str(error) or type(error).__name__
+    return Unreachable(text, refused=_refused(error)) if kind is Unreachable else kind(text)
+
+
+def _refused(error: BaseException | None) -> bool:
+    """Whether nothing listens there: somewhere below an error of httpx lies the system's own."""
+    while error is not None:
+        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(inner, ConnectionRefusedError):
+            return True
+        error = inner.__cause__ or inner.__context__
+    return False
 
 
 class ConsulClient:
-    """Two pools: long polls must neither keep a short read waiting nor use up its connections.
+    """One agent, and never more than `SOCKETS` connections to it.
 
+    Two pools: long polls, with their slots from `budget`, must neither keep a short read waiting nor use up
+    its connections, on which an agent that takes no more still answers.
     `verify` as from `tls_context`; `transport` replaces the network.
 
     Raises:
@@ -66,13 +78,15 @@ class ConsulClient:
         datacenter: str | None = None,
         verify: ssl.SSLContext | bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
+        budget: SlotBudget | None = None,
     ) -> None:
         if not url.lower().startswith(("http://", "https://")):
             raise ValueError(f"the URL of Consul must begin with http:// or https://, not {url!r}")
         self.url = url.rstrip("/")
         self._token = token
         self._datacenter = datacenter
-        self._turns = asyncio.Semaphore(MAX_BLOCKED)
+        self.budget = budget or SlotBudget(clock=time.monotonic)
+        self._lanes = asyncio.Semaphore(PLAIN)
         self._plain, self._blocking = (
             httpx.AsyncClient(
                 base_url=self.url,
@@ -80,7 +94,7 @@ class ConsulClient:
                 transport=transport or _transport(verify, most),
                 trust_env=False,
             )
-            for most in (MAX_PLAIN, MAX_BLOCKED)
+            for most in (PLAIN, SOCKETS - PLAIN)
         )
 
     async def ask(self, path: str, read: Read) -> Reply:
@@ -90,10 +104,32 @@ class ConsulClient:
             DiscoveryError: no complete answer came. An answer of any status is returned.
 
         """
-        if not read.index:
+        if read.index:
+            return await self._block(path, read)
+        async with self._lanes:
             return await self._get(self._plain, path, read)
-        async with self._turns:
-            return await self._get(self._blocking, path, read)
+
+    async def _block(self, path: str, read: Read) -> Reply:
+        budget = self.budget
+        await budget.take()
+        began_s = budget.now_s()
+        until_s = began_s + read.wait_s * WAIT_JITTER
+        try:
+            answer = await self._get(self._blocking, path, read)
+        except Unreachable as error:
+            budget.give_back()  # it never got there
+            if error.refused:
+                budget.clear()
+            raise
+        except BaseException as error:  # cancelled, too
+            budget.linger(until_s)
+            if isinstance(error, ConnectionLost) and budget.now_s() - began_s < TOO_MANY_S:
+                budget.squeeze(until_s)
+            raise
+        budget.give_back()
+        if answer.status == 429:
+            budget.squeeze(until_s)
+        return answer
 
     async def _get(self, client: httpx.AsyncClient, path: str, read: Read) -> Reply:
         timeout = httpx.Timeout(read.timeout_s, connect=CONNECT_S, pool=None)

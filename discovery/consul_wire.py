@@ -10,12 +10,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from discovery.errors import Busy, Denied, DiscoveryError, Misconfigured, ServerFailed
+from discovery.errors import Busy, Denied, DiscoveryError, Misconfigured, ReadTimedOut, ServerFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_LAST_CONTACT_S: Final = 10.0
+WAIT_JITTER: Final = 17 / 16
+"""Consul lets a blocked read wait for up to a sixteenth longer than asked, so that not all of them end at once."""
 MAX_INDEX: Final = 2**63
 """Far beyond any real index; what lies above is garbage, and blocking on it would miss every change."""
 
@@ -41,11 +43,13 @@ class Read:
     consistency: Consistency = Consistency.STALE
     cached: bool = False
     """Content with the agent's own cache: the only thing that answers while all servers are gone."""
+    resync: bool = False
+    """Nothing told of a change: to see whether something was missed."""
 
     @property
     def timeout_s(self) -> float:
-        """Longest silence to bear: Consul adds up to a sixteenth to `wait`, and then takes its time."""
-        return self.wait_s * 17 / 16 + 10.0 if self.index else 10.0
+        """Longest silence to bear: the wait with its jitter, and then Consul takes its time."""
+        return self.wait_s * WAIT_JITTER + 10.0 if self.index else 10.0
 
 
 def parameters(read: Read, datacenter: str | None = None) -> dict[str, str]:
@@ -72,7 +76,13 @@ class Reply:
     known_leader: bool = True
     last_contact_s: float = 0.0
     from_cache: bool = False
+    age_s: float = 0.0
+    """Of an answer from the agent's cache. All else that it says of its freshness is as old as itself."""
     retry_after_s: float | None = None
+
+    def as_of_s(self, now_s: float) -> float | None:
+        """The moment at which this answer was certainly true; None if that is not known."""
+        return now_s - self.age_s if self.from_cache else None
 
     @property
     def dubious(self) -> str | None:
@@ -95,6 +105,7 @@ def reply(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
         known_leader=headers.get("X-Consul-KnownLeader", "true") != "false",
         last_contact_s=(_number(headers.get("X-Consul-LastContact")) or 0.0) / 1000,
         from_cache=headers.get("X-Cache") == "HIT",
+        age_s=_number(headers.get("Age")) or 0.0,
         retry_after_s=_number(headers.get("Retry-After")),
     )
 
@@ -112,7 +123,8 @@ def failure(answer: Reply) -> DiscoveryError | None:
     # 1.8.7 answers a bad filter with 500.
     if status == 400 or b"boolean expression evaluator" in answer.body:
         return Misconfigured(text)
-    return ServerFailed(text)
+    # Consul has no 504: a proxy before it did not want to wait any longer.
+    return ReadTimedOut(text) if status == 504 else ServerFailed(text)
 
 
 def next_index(header: str | None, asked: int) -> int:

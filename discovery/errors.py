@@ -5,7 +5,7 @@ None of these ever reaches a request: a watcher turns them into a snapshot's ``s
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class DiscoveryError(Exception):
@@ -15,9 +15,16 @@ class DiscoveryError(Exception):
 
 
 class Unreachable(DiscoveryError):
-    """No connection: refused, no route, unknown host, TLS handshake failed."""
+    """No connection: refused, no route, unknown host, TLS handshake failed.
+
+    ``refused``: nothing listens there, so whatever the agent held is gone with it.
+    """
 
     kind = "unreachable"
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class ConnectionLost(DiscoveryError):
@@ -27,7 +34,7 @@ class ConnectionLost(DiscoveryError):
 
 
 class ReadTimedOut(DiscoveryError):
-    """The registry holds the connection, but says nothing."""
+    """The registry holds the connection, but says nothing; or 504, a proxy before it had no more patience."""
 
     kind = "timeout"
 
@@ -64,3 +71,17 @@ class MalformedAnswer(DiscoveryError):
     """200, but not the JSON that was asked for."""
 
     kind = "malformed"
+
+
+INDEX_RESET: Final = "index_reset"
+"""The registry's index went backwards: it was restarted or restored."""
+MALFORMED_ENTRY: Final = "malformed_entry"
+"""One instance among others makes no sense, and is left out."""
+RESYNC_DRIFT: Final = "resync_drift"
+"""A read that nothing had asked for found a change that nothing had told of."""
+SNAPSHOT_WRITE: Final = "snapshot_write"
+"""The snapshot on disk could not be replaced."""
+
+_MORE: Final = (INDEX_RESET, MALFORMED_ENTRY, RESYNC_DRIFT, SNAPSHOT_WRITE)
+KINDS: Final = tuple(sorted((DiscoveryError.kind, *(each.kind for each in DiscoveryError.__subclasses__()), *_MORE)))
+"""Every kind that is counted, so that all of them can be shown before they happen."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,12 +21,14 @@ class InstanceKey(NamedTuple):
 
 
 class InstanceState(enum.StrEnum):
-    """What the registry says of an instance; SUSPECT is ours, never from the wire."""
+    """What the registry says of an instance; SUSPECT and DRAINING are never said by Consul."""
 
     PASSING = "passing"
     WARNING = "warning"
     CRITICAL = "critical"
     MAINTENANCE = "maintenance"
+    DRAINING = "draining"
+    """By order of a list: finishes what runs, gets nothing new."""
     SUSPECT = "suspect"
     """Missing from an answer that is not yet believed, or known only from a disk snapshot."""
 
@@ -65,6 +67,9 @@ class Instance:
     meta: Mapping[str, str] = field(default_factory=dict)
     zone: str | None = None
     create_index: int = 0
+    """When the registry first heard of it."""
+    modify_index: int = 0
+    """When its registration last changed; checks do not move it."""
 
     @property
     def id(self) -> str:
@@ -100,6 +105,19 @@ class Catalog:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyValue:
+    """What a watched key of the registry's store holds; ``value`` is None where there is no such key.
+
+    ``last_error`` is the last failed read's, None after a good one: then the value is as old as that.
+    """
+
+    key: str
+    value: bytes | None
+    index: int = 0
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceStatus:
     """The whole source at a glance. ``state`` is None until something was ever known."""
 
@@ -107,3 +125,14 @@ class SourceStatus:
     state: SnapshotState | None
     age_s: float | None
     last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """All that a start without the registry needs: the catalog, and the newest snapshots by service in lower case."""
+
+    catalog: Catalog | None
+    snapshots: Mapping[str, Snapshot]
+
+
+NOTHING: Final = Remembered(None, {})

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 from discovery.consul_body import Reading, decode_catalog, decode_health
-from discovery.consul_wire import digest, next_index
+from discovery.consul_wire import Consistency, digest, next_index
+from discovery.errors import MALFORMED_ENTRY, RESYNC_DRIFT
+from discovery.flapping import Damper
 from discovery.instance import Catalog, Instance, InstanceKey, Snapshot, SnapshotState
 from discovery.protection import Answer, Hold, NodeBoard, Recheck, judge
+from discovery.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-MALFORMED_ENTRY: Final = "malformed_entry"
 
 
 def tell(listener: Callable[[T], None], news: T) -> None:
@@ -60,37 +62,6 @@ class LastGood(Protocol):
         """Note that a read failed."""
 
 
-class Trust:
-    """How much something kept is worth: fresh, stale since the first failure, expired after `max_age_s`."""
-
-    __slots__ = ("confirmed_at_s", "last_error", "max_age_s", "state")
-
-    def __init__(self, max_age_s: float) -> None:
-        self.max_age_s = max_age_s
-        self.state: SnapshotState | None = None
-        """None until something is known."""
-        self.confirmed_at_s: float | None = None
-        self.last_error: str | None = None
-
-    def confirm(self, now_s: float) -> None:
-        self.state, self.confirmed_at_s, self.last_error = SnapshotState.FRESH, now_s, None
-
-    def doubt(self, error: str, now_s: float, *, known: bool) -> None:
-        """Note a failure, or an answer that is `known` to be old; age starts with the first answer of any kind."""
-        self.last_error = error
-        if known and self.confirmed_at_s is None:
-            self.confirmed_at_s = now_s
-        if self.confirmed_at_s is not None:
-            expired = now_s - self.confirmed_at_s >= self.max_age_s
-            self.state = SnapshotState.EXPIRED if expired else SnapshotState.STALE
-
-    def expires_in_s(self, now_s: float) -> float | None:
-        """Time until stale becomes expired; None if it is not stale."""
-        if self.state is not SnapshotState.STALE or self.confirmed_at_s is None:
-            return None
-        return max(0.0, self.confirmed_at_s + self.max_age_s - now_s)
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What all services of one source have in common. `empty_hold_s` 0 believes every loss at once."""
@@ -119,12 +90,14 @@ class LastGoodService:
         # since the last good answer
         self._version = 0
         self._index = 0
+        self._judged: tuple[Instance, ...] = ()
         self._instances: tuple[Instance, ...] = ()
         self._body = b""
         self._health: Health | None = None
         # since the last suspicious one
         self._holds: Mapping[InstanceKey, Hold] = {}
         self._recheck: Recheck | None = None
+        self._damper = Damper()
         # since the last call of the listener
         self._told: tuple[int, SnapshotState] | None = None
 
@@ -133,27 +106,41 @@ class LastGoodService:
         return self._recheck
 
     @property
+    def nodes(self) -> frozenset[str]:
+        """Where its instances are."""
+        return frozenset(instance.key.node for instance in self._instances)
+
+    @property
     def snapshot(self) -> Snapshot | None:
         """What is known now, with the moment of the last good answer; None before the first."""
         trust = self.trust
         if trust.state is None or trust.confirmed_at_s is None:
             return None
-        return Snapshot(
-            self.service, self._version, self._instances, self._index, trust.confirmed_at_s, trust.state, trust.last_error
-        )
+        return Snapshot(self.service, self._version, self._instances, self._index, trust.confirmed_at_s, trust.state, trust.last_error)
+
+    def recall(self, remembered: Snapshot, now_s: float) -> None:
+        """Begin with what the disk remembers. The first answer is judged as if it came after an outage."""
+        wanted = {tag.lower() for tag in self._rules.tags}
+        self._judged = self._instances = tuple(i for i in remembered.instances if wanted <= {tag.lower() for tag in i.tags})
+        self._version = 1
+        self.trust.recall(remembered.confirmed_at_s, now_s)
+        self._tell()
 
     def accept(self, reply: Reply, read: Read, now_s: float, *, recovering: bool) -> None:
         """Decode, judge, publish."""
-        health = self._decode(reply.body)
+        before, health = self._health, self._decode(reply.body)
+        if read.resync and before is not None and health.instances != before.instances:
+            self._rules.on_error(RESYNC_DRIFT)
+            log.warning("a resync found what no change had told of", extra={"service": self.service})
         dubious = reply.dubious
-        if reply.from_cache and not health.instances and self.trust.state is None:
-            self.trust.doubt("nothing in the agent's cache", now_s, known=False)
+        if reply.from_cache and not health.instances and not self._index:
+            self.trust.failed("nothing in the agent's cache", now_s)
             return  # an empty cache knows nothing, not even that there is nothing
         self._rules.board.observe(self.service, health.instances, now_s)
         restarting, maybe_restarting = self._rules.board.restarting(health.nodes_down, now_s)
         index = next_index(reply.index, 0)
         judgement = judge(
-            self._instances,
+            self._judged,
             self._holds,
             Answer(
                 health.instances,
@@ -165,15 +152,16 @@ class LastGoodService:
                 recovering=recovering,
                 restarting=restarting,
                 maybe_restarting=maybe_restarting,
+                unprobed=health.unprobed,
             ),
             self._rules.empty_hold_s,
         )
-        self._holds, self._recheck, self._index = judgement.holds, judgement.recheck, index
-        self._serve(judgement.instances)
+        self._judged, self._holds, self._recheck, self._index = judgement.instances, judgement.holds, judgement.recheck, index
+        self._serve(self._damp(health, now_s))
         if dubious is None:
             self.trust.confirm(now_s)
         else:
-            self.trust.doubt(dubious, now_s, known=True)
+            self.trust.outdated(dubious, now_s, reply.as_of_s(now_s))
         self._tell()
 
     def _decode(self, body: bytes) -> Health:
@@ -184,6 +172,16 @@ class LastGoodService:
                 self._rules.on_error(MALFORMED_ENTRY)
         return self._health
 
+    def _damp(self, health: Health, now_s: float) -> tuple[Instance, ...]:
+        """What was judged, but for those who change too often; they are looked at again when their hold ends."""
+        damped = self._damper.damp(health.instances, self._judged, now_s)
+        for instance in damped.began:
+            told = {"service": self.service, "instance": instance.id, "state": instance.state.value}
+            log.warning("an instance changes its state too often, the worse one is held: %s", instance.reason, extra=told)
+        if damped.ends_at_s is not None and (self._recheck is None or damped.ends_at_s < self._recheck.at_s):
+            self._recheck = Recheck(damped.ends_at_s, Consistency.STALE)
+        return damped.instances
+
     def _serve(self, instances: tuple[Instance, ...]) -> None:
         if self._version and instances == self._instances:
             return
@@ -192,7 +190,7 @@ class LastGoodService:
         self._rules.on_update(self.service)
 
     def refuse(self, error: str, now_s: float) -> None:
-        self.trust.doubt(error, now_s, known=False)
+        self.trust.failed(error, now_s)
         self._tell()
 
     def _tell(self) -> None:
@@ -203,13 +201,17 @@ class LastGoodService:
 
 
 class LastGoodCatalog:
-    """The names of all services. Names that an answer loses although its index did not move are kept."""
+    """The names of all services. Names that an answer loses although its index did not move are kept.
+
+    `on_moved` is called when something about some registration has changed, names and tags or not.
+    """
 
     path: Final = "/v1/catalog/services"
 
-    def __init__(self, listener: CatalogListener, rules: Rules) -> None:
+    def __init__(self, listener: CatalogListener, rules: Rules, on_moved: Callable[[], None] = lambda: None) -> None:
         # for life
         self.listener = listener
+        self._on_moved = on_moved
         self.trust = Trust(rules.max_age_s)
         self.recheck: Recheck | None = None
         # since the last good answer
@@ -225,24 +227,33 @@ class LastGoodCatalog:
             return None
         return Catalog(self._services, trust.confirmed_at_s, trust.state, trust.last_error)
 
+    def recall(self, remembered: Catalog, now_s: float) -> None:
+        """Begin with what the disk remembers."""
+        self._services = dict(remembered.services)
+        self.trust.recall(remembered.confirmed_at_s, now_s)
+        self._tell()
+
     def accept(self, reply: Reply, read: Read, now_s: float, *, recovering: bool) -> None:  # noqa: ARG002 as in the protocol
         """Decode, publish."""
         services = decode_catalog(reply.body)
-        if self._services is None and reply.from_cache and not services:
-            self.trust.doubt("nothing in the agent's cache", now_s, known=False)
+        if reply.from_cache and not services and not self._index:
+            self.trust.failed("nothing in the agent's cache", now_s)
             return
         index = next_index(reply.index, 0)
+        moved = self._services is not None and (index != self._index or services != self._services)
         if self._services and (reply.dubious or index == self._index > 1):
             services = self._services | services
         self._services, self._index = services, index
         if reply.dubious is None:
             self.trust.confirm(now_s)
         else:
-            self.trust.doubt(reply.dubious, now_s, known=True)
+            self.trust.outdated(reply.dubious, now_s, reply.as_of_s(now_s))
         self._tell()
+        if moved:
+            self._on_moved()
 
     def refuse(self, error: str, now_s: float) -> None:
-        self.trust.doubt(error, now_s, known=False)
+        self.trust.failed(error, now_s)
         self._tell()
 
     def _tell(self) -> None:

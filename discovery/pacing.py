@@ -1,7 +1,8 @@
 """When to ask next, and how: the life of one watch as a state machine. Pure.
 
 A watch begins with a plain read (SYNC), which brings an index, and goes on with reads that block
-until the index moves (BLOCK). A blocked read on an index that the registry has lost stays silent for
+until the index moves (BLOCK), or, where too many are watched for that, waits until `sweep` tells it of
+a change (SWEPT) and reads plainly again. A blocked read on an index that the registry has lost stays silent for
 its whole wait and misses every change meanwhile, so after *any* failure the index is dropped and the
 next read is plain again.
 
@@ -36,6 +37,7 @@ from discovery.errors import (
     ServerFailed,
     Unreachable,
 )
+from discovery.longest_wait import LongestWait
 
 if TYPE_CHECKING:
     from random import Random
@@ -57,11 +59,15 @@ PER_WATCH_S: Final = 0.2
 
 
 class WatchState(enum.StrEnum):
-    """INIT: not asked yet. SYNC: plain read. BLOCK: blocking read. The next three wait after a failure."""
+    """INIT: not asked yet. SYNC: plain read. BLOCK: blocking read. SWEPT: waits to be told of a change.
+
+    The next three wait after a failure.
+    """
 
     INIT = "init"
     SYNC = "sync"
     BLOCK = "block"
+    SWEPT = "swept"
     BACKOFF = "backoff"
     DENIED = "denied"
     MISCONFIGURED = "misconfigured"
@@ -70,11 +76,13 @@ class WatchState(enum.StrEnum):
 
 _FAILED: Final = frozenset((WatchState.BACKOFF, WatchState.DENIED, WatchState.MISCONFIGURED))
 _ASKING: Final = frozenset((WatchState.SYNC, WatchState.BLOCK))
+_SWEPT: Final = frozenset((WatchState.SWEPT,))
 _STOP: Final = frozenset((WatchState.STOPPED,))
 TRANSITIONS: Final = {
     WatchState.INIT: frozenset((WatchState.SYNC,)) | _STOP,
-    WatchState.SYNC: _ASKING | _FAILED | _STOP,
-    WatchState.BLOCK: _ASKING | _FAILED | _STOP,
+    WatchState.SYNC: _ASKING | _SWEPT | _FAILED | _STOP,
+    WatchState.BLOCK: _ASKING | _SWEPT | _FAILED | _STOP,
+    WatchState.SWEPT: _ASKING | _STOP,
     WatchState.BACKOFF: frozenset((WatchState.SYNC,)) | _STOP,
     WatchState.DENIED: frozenset((WatchState.SYNC,)) | _STOP,
     WatchState.MISCONFIGURED: frozenset((WatchState.SYNC,)) | _STOP,
@@ -117,12 +125,15 @@ def is_outage(error: DiscoveryError) -> bool:
 class Pacer:
     """Decides for one watch. `random` dithers; all moments are seconds of one monotonic clock."""
 
-    def __init__(self, *, wait_s: float, consistency: Consistency, random: Random) -> None:
+    def __init__(self, *, wait_s: float, consistency: Consistency, random: Random, interval_s: float = INTERVAL_S) -> None:
         # for life
-        self.wait_s = wait_s
+        self.wait = LongestWait(wait_s)
         self.consistency = consistency
         self.crowd = 1
         """How many watches there are of the same registry."""
+        self.direct = True
+        """False: never block, wait to be told."""
+        self._interval_s = interval_s
         self._random = random
         # where the watch stands
         self.state = WatchState.INIT
@@ -130,8 +141,10 @@ class Pacer:
         self.due_at_s = float("-inf")
         """The next read must not begin earlier."""
         self._resync_at_s = float("inf")
+        # what it was told since the last read began
+        self._told = False
         # since the last read
-        self._asked_at_s = float("-inf")
+        self.asked_at_s = float("-inf")
         self._verify = False
         self._rechecking = False
         # since the last second look that worked
@@ -151,9 +164,32 @@ class Pacer:
     def __repr__(self) -> str:
         return f"<Pacer {self.state.value} index={self.index} failures={self.failures}>"
 
+    @property
+    def quiet(self) -> bool:
+        """It waits to be told of a change, and was told of none."""
+        return self.state is WatchState.SWEPT and not self._told
+
+    @property
+    def away(self) -> bool:
+        """Since its last good answer the registry was out of reach."""
+        return self._backoff.outage
+
+    def tell(self) -> None:
+        """Something changed: read as soon as may be. What is told during a plain read asks for another one."""
+        self._told = self._told or self.state is not WatchState.BLOCK
+
+    def begins_at_s(self, recheck: Recheck | None = None) -> float:
+        """When the next read is to begin."""
+        if self.state is not WatchState.SWEPT or self.direct or self._told:
+            return self.due_at_s
+        return max(self.due_at_s, min(self._resync_at_s, self._recheck_at_s(recheck)))
+
+    def _recheck_at_s(self, recheck: Recheck | None) -> float:
+        return float("inf") if recheck is None else max(recheck.at_s, self._recheck_after_s)
+
     def next_read(self, now_s: float, recheck: Recheck | None = None) -> Read:
         """What to ask now; `recheck` is what a doubted loss wishes for."""
-        recheck_at_s = float("inf") if recheck is None else max(recheck.at_s, self._recheck_after_s)
+        recheck_at_s = self._recheck_at_s(recheck)
         # After a failure the ordinary mode comes first: a leader that is away must not hide what others still tell.
         self._rechecking = now_s >= recheck_at_s and self.state not in _FAILED and not self._verify
         if recheck is not None and self._rechecking:
@@ -161,9 +197,9 @@ class Pacer:
         else:
             read = self._choose(now_s, recheck_at_s)
         self._enter(WatchState.BLOCK if read.index else WatchState.SYNC)
-        self._tokens = min(BURST, self._tokens + (now_s - self._asked_at_s) / INTERVAL_S) - 1.0
-        self._asked_at_s = now_s
-        self._verify = self._cache_next = False
+        self._tokens = min(BURST, self._tokens + (now_s - self.asked_at_s) / self._interval_s) - 1.0
+        self.asked_at_s = now_s
+        self._verify = self._cache_next = self._told = False
         return read
 
     def _choose(self, now_s: float, recheck_at_s: float) -> Read:
@@ -171,9 +207,11 @@ class Pacer:
             return Read(cached=True)
         if self._verify:
             return Read(consistency=self._at_least(Consistency.DEFAULT))
-        if not self.index or now_s >= self._resync_at_s:
+        if self.index and now_s >= self._resync_at_s and not self._told:
+            return Read(consistency=self.consistency, resync=True)
+        if not self.index or not self.direct:
             return Read(consistency=self.consistency)
-        return Read(self.index, min(self.wait_s, max(recheck_at_s - now_s, SHORTEST_WAIT_S)), self.consistency)
+        return Read(self.index, min(self.wait.seconds, max(recheck_at_s - now_s, SHORTEST_WAIT_S)), self.consistency)
 
     def _at_least(self, wanted: Consistency) -> Consistency:
         return max(wanted, self.consistency, key=lambda mode: mode.strength)
@@ -193,10 +231,12 @@ class Pacer:
             self._regressed_at_s = self.due_at_s
         else:
             self.due_at_s = now_s + self._limit_s(now_s)
+            if not self.direct:
+                self._enter(WatchState.SWEPT)
         return regressed
 
     def _count_fruitless(self, now_s: float, read: Read) -> None:
-        early = now_s - self._asked_at_s < read.wait_s / 2
+        early = now_s - self.asked_at_s < read.wait_s / 2
         if read.index and self.index == read.index and early:
             self._fruitless += 1
         elif read.index:
@@ -204,9 +244,9 @@ class Pacer:
 
     def _limit_s(self, now_s: float) -> float:
         if self._fruitless:
-            return min(FRUITLESS_CAP_S, INTERVAL_S * 2.0 ** min(self._fruitless, 10))
-        tokens = self._tokens + (now_s - self._asked_at_s) / INTERVAL_S
-        return 0.0 if tokens >= 1 else (1 - tokens) * INTERVAL_S + self._random.uniform(0, DITHER_S)
+            return min(FRUITLESS_CAP_S, self._interval_s * 2.0 ** min(self._fruitless, 10))
+        tokens = self._tokens + (now_s - self.asked_at_s) / self._interval_s
+        return 0.0 if tokens >= 1 else (1 - tokens) * self._interval_s + self._random.uniform(0, DITHER_S)
 
     def doubted(self, now_s: float) -> None:
         """Note an answer that may be out of date: ask the leader next, blocking on nothing."""
@@ -221,6 +261,8 @@ class Pacer:
         if self._rechecking:
             self._recheck_after_s = now_s + min(OUTAGE_CAP_S, 2.0 ** min(self._rechecks_failed, 10))
             self._rechecks_failed += 1
+        if self.state is WatchState.BLOCK and isinstance(error, (ConnectionLost, ReadTimedOut)):
+            self.wait.cut(now_s - self.asked_at_s)
         backoff = BACKOFFS.get(type(error), OTHER)
         if backoff is not self._backoff:
             # Another kind of failure is progress (refused, then "no leader"), but no licence to hurry.
@@ -243,8 +285,8 @@ class Pacer:
         return self._random.uniform(backoff.floor_s, longest_s)
 
     def nudged(self, now_s: float) -> None:
-        """Another watch has its registry back: do not sleep through it."""
-        if self.state is WatchState.BACKOFF and self._backoff.outage:
+        """Another watch has its registry back, or a token that is good: do not sleep through it."""
+        if (self.state is WatchState.BACKOFF and self.away) or self.state is WatchState.DENIED:
             self.due_at_s = min(self.due_at_s, now_s + self._random.uniform(0, NUDGE_S))
 
     def stopped(self) -> None:

@@ -12,11 +12,13 @@ connect. Suspicious is an answer that
 Such a loss is read again after a second from the leader, then from a verified leader, and believed
 after the hold if all of them agree. VISIBILITY alone is not believed before the index moves.
 
-What the registry says in so many words is believed at once, critical and maintenance alike. Three
+What the registry says in so many words is believed at once, critical and maintenance alike. Four
 kinds of "critical" only mean that a check has not run yet, and are held: every watched instance of a
-node turns within two seconds together with the node's own check (its agent restarts); the registry
-itself has just come back (time-to-live checks wait for their next heartbeat); the instance itself
-has just come back from being SUSPECT (a check starts critical).
+node turns within two seconds together with the node's own check (its agent restarts); a probe without
+any result, of an instance that was usable at this address (its agent has restarted so fast that no
+other node missed it; believed with the first result); the registry itself has just come back
+(time-to-live checks wait for their next heartbeat); the instance itself has just come back from being
+SUSPECT (a check starts critical).
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class Why(enum.StrEnum):
     NODE_RESTART = "its node's agent seems to restart"
     REGISTRY_RESTART = "critical just after the registry came back"
     CHECK_NOT_RUN = "registered again, its check has not passed yet"
+    NOT_PROBED = "its agent has begun anew, and not probed it yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,8 @@ class Answer:
     restarting: frozenset[str] = frozenset()
     maybe_restarting: frozenset[str] = frozenset()
     """Nodes, from `NodeBoard.restarting`."""
+    unprobed: frozenset[InstanceKey] = frozenset()
+    """Critical instances whose critical checks have no result yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,7 @@ def _critical(
     for instance in answer.instances:
         if instance.state is InstanceState.CRITICAL and instance.key in usable:
             hold = holds.get(instance.key)
-            why = _unbelievable(instance, hold, answer)
+            why = _unbelievable(instance, usable[instance.key], hold, answer)
             if why is None:
                 continue
             since_s = answer.at_s if hold is None or hold.absent else hold.since_s
@@ -171,11 +176,16 @@ def _critical(
     return kept
 
 
-def _unbelievable(instance: Instance, hold: Hold | None, answer: Answer) -> Why | None:
-    """Why "critical" of a usable instance need not be true yet; None if it must be believed."""
+def _unbelievable(instance: Instance, known: Instance, hold: Hold | None, answer: Answer) -> Why | None:
+    """Why "critical" of the usable instance `known` need not be true yet; None if it must be believed."""
     node = instance.key.node
     if hold is not None and hold.absent:
         return Why.CHECK_NOT_RUN
+    unprobed = instance.key in answer.unprobed and (instance.address, instance.port) == (known.address, known.port)
+    if hold is None and unprobed:
+        return Why.NOT_PROBED
+    if hold is not None and hold.why is Why.NOT_PROBED:
+        return Why.NOT_PROBED if unprobed else None
     if hold is not None and hold.why is not Why.NODE_SUSPECTED:
         return hold.why
     if node in answer.restarting:

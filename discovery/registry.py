@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from discovery.instance import Catalog, InstanceState, Snapshot, SnapshotState, SourceStatus
+from discovery.instance import Catalog, InstanceState, Remembered, Snapshot, SnapshotState, SourceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +29,8 @@ Expose: TypeAlias = "Literal['tagged', 'all'] | frozenset[str]"
 
 OPT_IN_TAG: Final = "lbgateway.enable=true"
 NEVER: Final = frozenset(("consul",))
+LISTED: Final = frozenset(("static", "file"))
+"""The providers whose services an operator has listed: all of them are meant to be reached."""
 GRACE_S: Final = 30.0
 RETRY_S: Final = 5.0
 
@@ -76,8 +78,8 @@ class Registry:
     """Watches what is exposed.
 
     `on_snapshot` gets every snapshot of an exposed service whose instances or state changed, `on_gone`
-    the name of a service that is exposed no longer; both on the event loop's thread. Names are lower case.
-    Everything in a static source is exposed, and gone at once when it is taken out.
+    the name of a service that is exposed no longer, `on_catalog` each catalog; all on the event loop's thread. Names are lower case.
+    Everything in a list is exposed, and gone at once when it is taken out.
     """
 
     def __init__(
@@ -88,23 +90,24 @@ class Registry:
         named: Iterable[str],
         on_snapshot: Callable[[Snapshot], None],
         on_gone: Callable[[str], None],
+        on_catalog: Callable[[Catalog], None] = lambda _catalog: None,
         clock: Callable[[], float] = time.monotonic,
         grace_s: float = GRACE_S,
     ) -> None:
         # for life
         self.source = source
-        self._static = source.provider == "static"
+        self._listed = source.provider in LISTED
         self._on_snapshot = on_snapshot
         self._on_gone = on_gone
+        self._tell_catalog = on_catalog
         self._clock = clock
-        self._grace_s = 0.0 if self._static else grace_s
+        self._grace_s = 0.0 if self._listed else grace_s
         # until the next configuration
         self._expose: Expose = "tagged"
         self._named: frozenset[str] = frozenset()
         self._configure(expose, named)
         # as the catalog says
         self._catalog: Catalog | None = None
-        self._blind = False
         self._known: dict[str, Known] = {}
         self._watched: frozenset[str] = frozenset()
         # while it runs
@@ -135,6 +138,12 @@ class Registry:
         """Whether routes may reach it. True does not say that it has instances."""
         return service.lower() in self._watched
 
+    def opted_in(self, service: str, tags: Iterable[str] = ()) -> bool:
+        """Whether it is exposed by a rule, not only because somebody names it. `tags`: what is known of it beyond the catalog."""
+        name = service.lower()
+        entry = self._known.get(name, Known(frozenset()))
+        return _opted_in(name, Known(entry.tags.union(tags)), self._expose)
+
     def registered(self, service: str) -> bool:
         """Whether the registry knows the name, or knew it a moment ago."""
         return service.lower() in self._known
@@ -144,10 +153,14 @@ class Registry:
         return self._catalog is not None
 
     def settled(self) -> bool:
-        """Whether everything that is watched has been heard of, or cannot be: no use to wait any longer."""
+        """Whether everything that is watched has been heard of, or cannot be: no use to wait any longer.
+
+        What only the disk knows is worth waiting a moment for the registry's own word.
+        """
         if self.status().last_error is not None:
             return True
-        return self.heard() and all(self.source.snapshot(name) is not None for name in self._watched)
+        told = (self._catalog, *(self.source.snapshot(name) for name in self._watched))
+        return all(each is not None and each.state in (SnapshotState.FRESH, SnapshotState.STALE) for each in told)
 
     def services(self) -> tuple[str, ...]:
         """All exposed services, sorted."""
@@ -157,6 +170,11 @@ class Registry:
         """Services that are registered, but that no route may reach, sorted; without Consul itself."""
         present = {name for name, entry in self._known.items() if entry.gone_at_s is None}
         return tuple(sorted(present - self._watched - NEVER))
+
+    def known(self) -> Remembered:
+        """All that a start without the registry would need."""
+        snapshots = {name: snapshot for name in self._watched if (snapshot := self.source.snapshot(name)) is not None}
+        return Remembered(self._catalog, snapshots)
 
     def status(self) -> SourceStatus:
         """The source at a glance."""
@@ -170,22 +188,15 @@ class Registry:
         await self.source.aclose()
 
     def _configure(self, expose: Expose, named: Iterable[str]) -> None:
-        if self._static:
+        if self._listed:
             expose = "all"
         self._expose = expose if isinstance(expose, str) else frozenset(name.lower() for name in expose)
         self._named = frozenset(name.lower() for name in named)
 
     def _on_catalog(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._suspect_the_token(catalog)
+        self._tell_catalog(catalog)
         self._recall()
-
-    def _suspect_the_token(self, catalog: Catalog) -> None:
-        """Consul hides what a token may not see and says 200; but it always has a service of its own."""
-        blind = self.source.provider == "consul" and not catalog.services and catalog.state is SnapshotState.FRESH
-        if blind and not self._blind:
-            log.warning("Consul shows no service, not even its own: the token needs service:read and node:read (discovery.consul.token)")
-        self._blind = blind
 
     def _recall(self) -> None:
         """Compare what is known with the catalog, now and whenever a grace ends."""
@@ -200,7 +211,7 @@ class Registry:
 
     def _alive(self, service: str) -> bool:
         """Its own watch still sees instances: the catalog may be hidden from us rather than empty."""
-        snapshot = None if self._static else self.snapshot(service)
+        snapshot = None if self._listed else self.snapshot(service)
         return snapshot is not None and any(i.state is not InstanceState.SUSPECT for i in snapshot.instances)
 
     def _follow(self) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from discovery.instance import Catalog, Snapshot, SourceStatus
+from discovery.instance import Catalog, KeyValue, Snapshot, SourceStatus
 
 SnapshotListener = Callable[[Snapshot], None]
 """Called on the event loop's thread, synchronously, with every change of instances or of ``state``."""
 
 CatalogListener = Callable[[Catalog], None]
 """Called like a `SnapshotListener`, whenever names or tags of registered services change."""
+
+KeyListener = Callable[[KeyValue], None]
+"""Called like a `SnapshotListener`, whenever a watched key's value changes, comes, goes, or can no longer be read."""
 
 
 class Source(Protocol):
@@ -43,3 +46,11 @@ class Source(Protocol):
 
     async def aclose(self) -> None:
         """End all watches and close all sockets, at once; may be called twice."""
+
+
+@runtime_checkable
+class KeySource(Protocol):
+    """A source whose registry also stores values."""
+
+    def watch_key(self, key: str, listener: KeyListener) -> None:
+        """Follow one key."""

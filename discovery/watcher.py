@@ -11,8 +11,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from discovery.consul_wire import failure
-from discovery.errors import DiscoveryError
-from discovery.pacing import is_outage
+from discovery.errors import INDEX_RESET, DiscoveryError
+from discovery.pacing import WatchState, is_outage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from discovery.last_good import LastGood
     from discovery.pacing import Pacer
 
+    Ask = Callable[[str, Read], Awaitable[Reply]]
+
 log = logging.getLogger(__name__)
 
-INDEX_RESET = "index_reset"
 
 
 class Watcher:
@@ -38,7 +39,7 @@ class Watcher:
         self,
         kept: LastGood,
         pacer: Pacer,
-        ask: Callable[[str, Read], Awaitable[Reply]],
+        ask: Ask,
         *,
         clock: Callable[[], float],
         hold_s: float,
@@ -74,6 +75,26 @@ class Watcher:
         self.pacer.nudged(self._clock())
         self._wake.set()
 
+    def tell(self) -> None:
+        """Something changed, says a sweep: read it."""
+        self.pacer.tell()
+        self._wake.set()
+
+    def direct(self, *, direct: bool) -> None:
+        """Block in the registry from the next read on, or wait to be told. A read under way goes on."""
+        self.pacer.direct = direct
+        self._wake.set()
+
+    def assure(self, at_s: float) -> None:
+        """A sweep has seen that nothing had changed until then."""
+        if self.pacer.quiet:
+            self.kept.trust.reconfirm(at_s)
+
+    def worry(self, error: DiscoveryError) -> None:
+        """The registry does not answer, says the read that all rely on."""
+        if self.pacer.state is WatchState.SWEPT:
+            self._doubt(error, self._clock())
+
     def stop(self) -> asyncio.Task[None] | None:
         """End the task, a blocked read included, with the next turn of the loop; returns it for awaiting."""
         if self._expiry is not None:
@@ -96,7 +117,7 @@ class Watcher:
                 self._failed(DiscoveryError(f"internal error: {error!r}"))
 
     async def _pause(self) -> None:
-        while (left_s := self.pacer.due_at_s - self._clock()) > 0:
+        while (left_s := self.pacer.begins_at_s(self.kept.recheck) - self._clock()) > 0:
             self._wake.clear()
             try:
                 async with asyncio.timeout(left_s):
@@ -126,10 +147,16 @@ class Watcher:
             self._on_recovered(self)
 
     def _failed(self, error: DiscoveryError) -> None:
-        now_s = self._clock()
-        self._outage = self._outage or is_outage(error)
+        now_s, wait_s = self._clock(), self.pacer.wait.seconds
         self.pacer.failed(now_s, error)
+        if self.pacer.wait.seconds < wait_s:
+            told = {"path": self.kept.path, "wait_s": round(self.pacer.wait.seconds, 3)}
+            log.info("long polls are cut before they end, they are shorter from now on", extra=told)
         self._on_error(error.kind, str(error))
+        self._doubt(error, now_s)
+
+    def _doubt(self, error: DiscoveryError, now_s: float) -> None:
+        self._outage = self._outage or is_outage(error)
         self.kept.refuse(str(error), now_s)
         self._watch_expiry(now_s)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OUTPUT_DELAY_S = 300.0
 MAX_OUTPUT = 4096
+"""Bytes, as Consul counts them."""
 MAX_SERVICES = 1000
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance:"
@@ -29,7 +30,7 @@ SERVICE_MAINTENANCE = "_service_maintenance:"
 class LocalCheck:
     """One check with what it needs to be carried out; maintenance checks have no definition."""
 
-    __slots__ = ("check", "critical_since_s", "definition", "output_since_s", "ttl_deadline_s")
+    __slots__ = ("check", "critical_since_s", "definition", "heard", "output_since_s", "ttl_deadline_s")
 
     def __init__(self, check: Check, definition: CheckDefinition | None, now_s: float) -> None:
         self.check = check
@@ -37,6 +38,8 @@ class LocalCheck:
         self.ttl_deadline_s = now_s + definition.ttl_s if definition is not None and definition.kind == "ttl" else None
         self.critical_since_s = now_s if check.status == CRITICAL else None
         self.output_since_s: float | None = None
+        self.heard = False
+        """Whether a heartbeat has come; until then its status is only what was claimed at its registration."""
 
     def __repr__(self) -> str:
         return f"<LocalCheck {self.check.id} {self.check.status}>"
@@ -108,6 +111,9 @@ class LocalAgent:
             raise Refusal(500, f'CheckID "{check_id}" does not have associated TTL')
         local.ttl_deadline_s = now_s + local.definition.ttl_s
         self.report(check_id, status, output, now_s)
+        if not local.heard:
+            local.heard = True
+            self.on_checks_changed()
 
     def report(self, check_id: str, status: str, output: str, now_s: float) -> None:
         """Take over the result of a check; it may have been deregistered meanwhile."""
@@ -178,6 +184,7 @@ class LocalAgent:
             type=definition.kind,
         )
         local = self.checks[definition.id] = LocalCheck(check, definition, now_s)
+        local.heard = known is not None and known.heard
         if known is not None and known.critical_since_s is not None:
             # An instance that registers again and again, but never works, is still taken out in the end.
             local.critical_since_s = known.critical_since_s
@@ -213,6 +220,7 @@ def _maintenance_check(service: Service | None, reason: str) -> Check:
 
 
 def _shortened(output: str) -> str:
-    if len(output) <= MAX_OUTPUT:
+    content = output.encode(errors="replace")  # JSON may escape halves of characters
+    if len(content) <= MAX_OUTPUT:
         return output
-    return f"{output[:MAX_OUTPUT]} ... (captured {MAX_OUTPUT} of {len(output)} bytes)"
+    return f"{content[:MAX_OUTPUT].decode(errors='replace')} ... (captured {MAX_OUTPUT} of {len(content)} bytes)"

@@ -17,7 +17,7 @@ SHORTEST_DEREGISTER_S = 60.0
 MAX_META = 64
 
 _META_KEY = re.compile(r"[a-zA-Z0-9_-]+")
-_ANY_ADDRESS = ("0.0.0.0", "::", "[::]")  # noqa: S104 refused, not bound
+ANY_ADDRESS = ("0.0.0.0", "::", "[::]")  # noqa: S104 refused, not bound
 
 _CHECK_FIELDS = (
     Field("Name"),
@@ -58,14 +58,14 @@ _SNAKE = {
 # The same check is named by "CheckID" inside a service, but by "ID" when registered on its own.
 _SERVICE_CHECK = keys(Field("CheckID"), *_CHECK_FIELDS, **_SNAKE)
 _OWN_CHECK = keys(Field("ID"), Field("Token"), *_CHECK_FIELDS, **_SNAKE)
-_ADDRESS = keys(Field("Address"), Field("Port", "int"))
+ADDRESS = keys(Field("Address"), Field("Port", "int"))
 _SERVICE = keys(
     Field("ID"),
     Field("Name"),
     Field("Tags", "[]string"),
     Field("Address"),
     Field("Port", "int"),
-    Field("TaggedAddresses", "map[string]object", _ADDRESS),
+    Field("TaggedAddresses", "map[string]object", ADDRESS),
     Field("Meta", "map[string]string"),
     Field("Weights", "object", keys(Field("Passing", "int"), Field("Warning", "int"))),
     Field("EnableTagOverride", "bool"),
@@ -88,10 +88,10 @@ def parse_service(body: bytes) -> Registration:
         Refusal: 400, or 500 for a check that would run a program.
 
     """
-    given = _decode(body, _SERVICE)
+    given = decode_body(body, _SERVICE)
     if not given["Name"]:
         raise Refusal(400, "Missing service name")
-    if given["Address"] in _ANY_ADDRESS:
+    if given["Address"] in ANY_ADDRESS:
         raise Refusal(400, "Invalid service address")
     if given["Kind"] or given["Proxy"] or given["Connect"]:
         raise Refusal(400, "Invalid service: the development registry has no service mesh (Kind, Proxy, Connect)")
@@ -120,7 +120,7 @@ def parse_check(body: bytes) -> CheckDefinition:
         Refusal: 400, or 500 for a check that would run a program.
 
     """
-    given = _decode(body, _OWN_CHECK)
+    given = decode_body(body, _OWN_CHECK)
     if not given["Name"]:
         raise Refusal(400, "Missing check name")
     if given["Status"] and given["Status"] not in STATUSES:
@@ -135,15 +135,21 @@ def parse_update(body: bytes) -> tuple[str, str]:
         Refusal: 400.
 
     """
-    given = _decode(body, _UPDATE)
+    given = decode_body(body, _UPDATE)
     if given["Status"] not in STATUSES:
         raise Refusal(400, f"Invalid check status: '{given['Status']}'")
     return given["Status"], given["Output"]
 
 
-def _decode(body: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
+def decode_body(body: bytes, fields: Mapping[str, Field], name: str = "") -> dict[str, Any]:
+    """Read a body; `name` is the structure that it is for, as errors call it.
+
+    Raises:
+        Refusal: 400.
+
+    """
     try:
-        return decode(body, fields)
+        return decode(body, fields, name)
     except DecodeError as error:
         raise Refusal(400, f"Request decode failed: {error}") from error
 

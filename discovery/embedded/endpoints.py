@@ -1,7 +1,7 @@
-"""What each path does: reads of the catalogue, questions to the agent, orders to it.
+"""What each path does: reads of the catalogue, questions to the agent, orders to both.
 
-A read tells its scope and how to render it, and leaves waiting to others; an order returns nothing,
-because Consul answers it with an empty body.
+A read tells its scope and how to render it, and leaves waiting to others. An order to the agent returns
+nothing, because Consul answers it with an empty body; one to the catalogue returns True.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from discovery.embedded import views
 from discovery.embedded.catalog import Scope, service_scope
+from discovery.embedded.catalog_bodies import parse_entry, parse_removal
 from discovery.embedded.definitions import parse_check, parse_service, parse_update
+from discovery.embedded.entering import enter
 from discovery.embedded.go_json import parse_bool
 from discovery.embedded.http_server import Response
 from discovery.embedded.records import CRITICAL, PASSING, WARNING, Refusal
@@ -42,7 +44,7 @@ class Call(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A read that may block: what it waits for, and what it answers at the time it answers."""
+    """A read that may block: what it waits for, and what it answers at the time it answers, as JSON or ready."""
 
     scope: Scope
     render: Callable[[], Any]
@@ -65,17 +67,16 @@ class Reads:
         }
 
     def _nodes(self, _call: Call) -> Read:
-        scope = Scope("nodes")
-        return Read(scope, lambda: [views.node_view(self._catalog.node, self._catalog.index_of(scope))])
+        return Read(Scope("nodes"), lambda: [views.node_view(row) for _, row in sorted(self._catalog.nodes.items())])
 
     def _node(self, call: Call) -> Read:
-        return Read(Scope("services"), lambda: views.node_services_view(self._catalog) if self._is_me(call.tail) else None)
+        return Read(Scope("node"), lambda: views.node_services_view(self._catalog, call.tail))
 
     def _names(self, _call: Call) -> Read:
         return Read(Scope("services"), lambda: views.names_view(row.record for row in self._catalog.services.values()))
 
     def _service(self, call: Call) -> Read:
-        return Read(_named(call), lambda: [views.catalog_view(self._catalog.node, row) for row in self._instances(call)])
+        return Read(_named(call), lambda: [views.catalog_view(self._catalog, row) for row in self._instances(call)])
 
     def _health(self, call: Call) -> Read:
         scope = _named(call)
@@ -89,27 +90,23 @@ class Reads:
 
     def _checks_of_service(self, call: Call) -> Read:
         scope = _named(call)
-        return Read(scope, lambda: self._checks(lambda check: check.service_name.lower() == scope.name))
+        return Read(scope, lambda: self._checks(lambda row: row.record.service_name.lower() == scope.name))
 
     def _checks_by_state(self, call: Call) -> Read:
-        return Read(Scope("checks"), lambda: self._checks(lambda check: call.tail in ("any", check.status)))
+        return Read(Scope("checks"), lambda: self._checks(lambda row: call.tail in ("any", row.record.status)))
 
     def _checks_of_node(self, call: Call) -> Read:
-        return Read(Scope("checks"), lambda: self._checks(lambda _check: self._is_me(call.tail)))
+        return Read(Scope("checks"), lambda: self._checks(lambda row: row.node.lower() == call.tail.lower()))
 
     def _instances(self, call: Call) -> list[Row[Service]]:
         wanted = {value.lower() for key, value in call.query if key == "tag"}
         return [row for row in self._catalog.instances(call.tail) if wanted <= {tag.lower() for tag in row.record.tags}]
 
     def _passes(self, row: Row[Service]) -> bool:
-        return all(check.record.status == PASSING for check in self._catalog.checks_of(row.record.id))
+        return all(check.record.status == PASSING for check in self._catalog.checks_of(row))
 
-    def _checks(self, wanted: Callable[[Check], bool]) -> list[dict[str, Any]]:
-        rows = sorted(self._catalog.checks.items())
-        return views.check_rows(self._catalog.node, [row for _, row in rows if wanted(row.record)])
-
-    def _is_me(self, name: str) -> bool:
-        return name.lower() == self._catalog.node.name.lower()
+    def _checks(self, wanted: Callable[[Row[Check]], bool]) -> list[dict[str, Any]]:
+        return views.check_rows(row for _, row in sorted(self._catalog.checks.items()) if wanted(row))
 
 
 class Questions:
@@ -135,7 +132,7 @@ class Questions:
         return {key: views.service_view(one) for key, one in sorted(self._agent.services.items())}
 
     def _checks(self, _call: Call) -> Any:
-        node = self._agent.catalog.node
+        node = self._agent.catalog.node.name
         return {key: views.check_view(node, one.check) for key, one in sorted(self._agent.checks.items())}
 
     def _service(self, call: Call) -> Response:
@@ -163,12 +160,13 @@ class Questions:
 
 
 class Orders:
-    """``/v1/agent``, as far as it changes something."""
+    """``/v1/agent`` and ``/v1/catalog``, as far as they change something."""
 
     def __init__(self, agent: LocalAgent, clock: Callable[[], float]) -> None:
         self._agent = agent
+        self._catalog = agent.catalog
         self._clock = clock
-        self.routes: dict[str, Callable[[Call], None]] = {
+        self.routes: dict[str, Callable[[Call], bool | None]] = {
             "/v1/agent/service/register": self._register,
             "/v1/agent/service/deregister/": self._deregister,
             "/v1/agent/service/maintenance/": self._maintain_service,
@@ -179,6 +177,8 @@ class Orders:
             "/v1/agent/check/warn/": lambda call: agent.heartbeat(call.tail, WARNING, call.text("note"), clock()),
             "/v1/agent/check/fail/": lambda call: agent.heartbeat(call.tail, CRITICAL, call.text("note"), clock()),
             "/v1/agent/check/update/": lambda call: agent.heartbeat(call.tail, *parse_update(call.body), clock()),
+            "/v1/catalog/register": self._enter,
+            "/v1/catalog/deregister": self._strike,
         }
 
     def _register(self, call: Call) -> None:
@@ -197,6 +197,20 @@ class Orders:
 
     def _maintain_node(self, call: Call) -> None:
         self._agent.set_maintenance("", call.text("reason"), self._clock(), enable=_enable(call))
+
+    def _enter(self, call: Call) -> bool:
+        enter(self._catalog, parse_entry(call.body, self._catalog.node.datacenter))
+        return True
+
+    def _strike(self, call: Call) -> bool:
+        removal = parse_removal(call.body, self._catalog.node.datacenter)
+        if removal.service_id:
+            self._catalog.remove_service(removal.service_id, removal.node)
+        elif removal.check_id:
+            self._catalog.remove_check(removal.check_id, removal.node)
+        else:
+            self._catalog.remove_node(removal.node)
+        return True
 
 
 def _named(call: Call) -> Scope:

@@ -51,8 +51,10 @@ def keys(*fields: Field, **aliases: str) -> dict[str, Field]:
     return known | {alias: known[name.lower()] for alias, name in aliases.items()}
 
 
-def decode(body: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
+def decode(body: bytes, fields: Mapping[str, Field], name: str = "") -> dict[str, Any]:
     """Return the values of all `fields` by their names; what is missing or null has the zero of its type.
+
+    `name` is what errors call the structure.
 
     Raises:
         DecodeError: not JSON, an unknown key, or a value of a wrong type.
@@ -63,7 +65,7 @@ def decode(body: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
         value = {}
     if not isinstance(value, dict):
         raise DecodeError(f"json: cannot unmarshal {_kind(value)} into Go value of type object")
-    return _object(value, fields, "")
+    return _object(value, fields, name)
 
 
 def parse_duration(text: str) -> float:

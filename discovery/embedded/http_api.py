@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING, Any
 from discovery.embedded.endpoints import Call, Orders, Questions, Reads
 from discovery.embedded.go_json import DecodeError, parse_duration
 from discovery.embedded.http_server import Response
+from discovery.embedded.key_endpoints import Keys
 from discovery.embedded.records import Refusal
 from discovery.embedded.views import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from random import Random
 
     from discovery.embedded.agent import LocalAgent
     from discovery.embedded.endpoints import Read
     from discovery.embedded.http_server import Request
+    from discovery.embedded.key_values import KeyValues
     from discovery.embedded.watches import Watches
+
+    Answer = Callable[[Call], Awaitable[Response]]
+    Methods = dict[str, Answer]
 
 DEFAULT_WAIT_S = 300.0
 LONGEST_WAIT_S = 600.0
@@ -43,15 +48,18 @@ class Blocking:
 class Api:
     """Answers every request; what is not there is 404, as with Consul."""
 
-    def __init__(self, agent: LocalAgent, watches: Watches, clock: Callable[[], float], random: Random) -> None:
-        self._catalog = agent.catalog
+    def __init__(self, agent: LocalAgent, store: KeyValues, watches: Watches, clock: Callable[[], float], random: Random) -> None:
+        self._datacenter = agent.catalog.node.datacenter
         self._watches = watches
         self._random = random
-        self._reads = Reads(agent).routes
-        self._questions = Questions(agent).routes
-        self._orders = Orders(agent, clock).routes
-        self._methods = dict.fromkeys(self._orders, "PUT") | dict.fromkeys([*self._reads, *self._questions], "GET")
-        self._by_length = sorted(self._methods, key=len, reverse=True)
+        reads, questions, orders, keys = Reads(agent).routes, Questions(agent).routes, Orders(agent, clock).routes, Keys(store)
+        self._routes: dict[str, Methods] = {
+            **{path: {"GET": self._reader(one, filterable=path != "/v1/catalog/services")} for path, one in reads.items()},
+            **{path: {"GET": self._questioner(one)} for path, one in questions.items()},
+            **{path: {"PUT": self._orderer(one, local=path.startswith("/v1/agent/"))} for path, one in orders.items()},
+            "/v1/kv/": {"GET": self._reader(keys.read), "PUT": self._orderer(keys.put), "DELETE": self._orderer(keys.delete)},
+        }
+        self._by_length = sorted(self._routes, key=len, reverse=True)
 
     async def handle(self, request: Request) -> Response:
         """Answer one request; a read with an ``index`` takes as long as it has to."""
@@ -65,21 +73,31 @@ class Api:
         route = next((one for one in self._by_length if request.path == one or (one.endswith("/") and request.path.startswith(one))), None)
         if route is None:
             return Response(404)
-        method = self._methods[route]
-        allow = ("Allow", f"OPTIONS,{method}")
+        methods = self._routes[route]
+        allow = ("Allow", ",".join(("OPTIONS", *methods)))
         if request.method == "OPTIONS":
             return Response(200, headers=(allow,))
-        if request.method != method:
+        if request.method not in methods:
             return Response(405, f"method {request.method} not allowed".encode(), (allow, _PLAIN))
-        call = Call(request.path[len(route) :], request.query, request.body)
-        if route in self._orders:
-            self._orders[route](call)
-            return Response(200)
-        if route in self._reads:
-            return await self._read(call, self._reads[route], filterable=route != "/v1/catalog/services")
-        return self._ask(call, self._questions[route])
+        return await methods[request.method](Call(request.path[len(route) :], request.query, request.body))
 
-    def _ask(self, call: Call, question: Callable[[Call], Any]) -> Response:
+    def _reader(self, endpoint: Callable[[Call], Read], *, filterable: bool = True) -> Answer:
+        return lambda call: self._read(call, endpoint, filterable=filterable)
+
+    def _questioner(self, question: Callable[[Call], Any]) -> Answer:
+        return lambda call: self._ask(call, question)
+
+    def _orderer(self, order: Callable[[Call], bool | None], *, local: bool = False) -> Answer:
+        return lambda call: self._obey(call, order, local=local)
+
+    async def _obey(self, call: Call, order: Callable[[Call], bool | None], *, local: bool) -> Response:
+        """Carry out an order; a `local` one is for this agent, whatever datacenter it names."""
+        if not local and call.text("dc") not in ("", self._datacenter):
+            raise Refusal(500, "No path to datacenter")
+        done = order(call)
+        return Response(200) if done is None else Response(200, to_json(done), (_JSON,))
+
+    async def _ask(self, call: Call, question: Callable[[Call], Any]) -> Response:
         if call.text("filter"):
             raise _no_filter()
         answer = question(call)
@@ -97,17 +115,19 @@ class Api:
         if options.index:
             # The jitter keeps watchers that started together from coming back together.
             await self._watches.past(read.scope, options.index, options.wait_s + self._random.uniform(0, options.wait_s / 16))
+        answer = read.render()
         headers = (
-            _JSON,
             ("X-Consul-Effective-Consistency", options.consistency),
-            ("X-Consul-Index", str(self._catalog.index_of(read.scope))),
+            ("X-Consul-Index", str(self._watches.index_of(read.scope))),
             ("X-Consul-Knownleader", "true"),
             ("X-Consul-Lastcontact", "0"),
         )
-        return Response(200, to_json(read.render(), pretty=call.has("pretty")), headers)
+        if isinstance(answer, Response):
+            return Response(answer.status, answer.body, (*answer.headers, *headers))
+        return Response(200, to_json(answer, pretty=call.has("pretty")), (_JSON, *headers))
 
     def _check_answerable(self, call: Call, *, filterable: bool) -> None:
-        if call.text("dc") not in ("", self._catalog.node.datacenter):
+        if call.text("dc") not in ("", self._datacenter):
             raise Refusal(500, "No path to datacenter")
         if filterable and call.text("filter"):
             raise _no_filter()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -46,12 +48,20 @@ class Response:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class HttpServer:
-    """Serves `handler` on one address. A handler that raises anything is a bug, and answered with 500."""
+class Cut(Exception):
+    """A handler that raises it ends its connection without an answer, and with a reset."""
 
-    def __init__(self, handler: Callable[[Request], Awaitable[Response]]) -> None:
+
+class HttpServer:
+    """Serves `handler` on one address. A handler that raises anything but `Cut` is a bug, and answered with 500.
+
+    `welcome` is asked whether one more connection may stay; one that may not is reset.
+    """
+
+    def __init__(self, handler: Callable[[Request], Awaitable[Response]], welcome: Callable[[], bool] = lambda: True) -> None:
         # for life
         self.handler = handler
+        self.welcome = welcome
         # while running
         self.connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
@@ -115,10 +125,12 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        if self._server.listening:
-            self._server.connections.add(self)
-        else:  # accepted while the server was closing
+        if not self._server.listening:  # accepted while the server was closing
             self._transport.abort()
+        elif self._server.welcome():
+            self._server.connections.add(self)
+        else:
+            self._reset()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio calls it so
         self._server.connections.discard(self)
@@ -131,6 +143,12 @@ class _Connection(asyncio.Protocol):
         if self.task is not None:
             self.task.cancel()
         if self._transport is not None:
+            self._transport.abort()
+
+    def _reset(self) -> None:
+        """End it such that the client cannot take it for an orderly end."""
+        if self._transport is not None:
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -183,6 +201,10 @@ class _Connection(asyncio.Protocol):
     async def _handle(self, request: Request) -> None:
         try:
             response = await self._server.handler(request)
+        except Cut:
+            self.task = None
+            self._reset()
+            return
         except Exception:
             log.exception("registry: %s %s failed", request.method, request.path)
             response = Response(500, b"internal error", (("Content-Type", "text/plain; charset=utf-8"),))

@@ -23,12 +23,14 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The one machine that this registry knows: its own."""
+    """A machine: the registry's own one, or one that was told of through ``catalog/register``, which may have no id."""
 
     id: str
     name: str
     address: str = "127.0.0.1"
     datacenter: str = "dc1"
+    tagged_addresses: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +95,22 @@ class Registration:
 
     service: Service
     checks: tuple[CheckDefinition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """The body of ``catalog/register``: a node, and perhaps an instance and checks, which nobody here carries out."""
+
+    node: Node
+    service: Service | None = None
+    checks: tuple[Check, ...] = ()
+    skip_node_update: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRemoval:
+    """The body of ``catalog/deregister``: one instance, else one check, else the node with all that is on it."""
+
+    node: str
+    service_id: str = ""
+    check_id: str = ""

@@ -10,24 +10,37 @@ from typing import TYPE_CHECKING
 
 from discovery.embedded.agent import LocalAgent
 from discovery.embedded.catalog import Catalog
+from discovery.embedded.changes import Changes
 from discovery.embedded.health_runner import TIDY_INTERVAL_S, HealthRunner
 from discovery.embedded.http_api import Api
 from discovery.embedded.http_server import HttpServer
+from discovery.embedded.key_values import KeyValues
 from discovery.embedded.records import Node
+from discovery.embedded.saved_state import last_index, restore, save
+from discovery.embedded.state_file import StateFile
 from discovery.embedded.watches import Watches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from random import Random
+
+    from discovery.embedded.catalog import Scope
 
 
 class EmbeddedRegistry:
     """A registry for development that speaks enough of Consul's HTTP API for services and gateway alike.
 
     It listens on a loopback address only, keeps everything in memory, and forgets it with the object:
-    `aclose` followed by `start` goes on where it was, a new object starts empty. `first_index` is for
-    tests that need a registry whose indexes begin low; the default, the wall clock in milliseconds, is
-    higher than anything a former one gave out.
+    `aclose` followed by `start` goes on where it was, a new object starts empty, unless `file` names a
+    file that keeps what there is (see `saved_state`). `first_index` is for tests that need a registry
+    whose indexes begin low; the default, the wall clock in milliseconds, is higher than anything a former
+    one gave out.
+
+    Raises:
+        Unusable: `file` is there, and is not what was written to it.
+        OSError: it cannot be read.
+
     """
 
     def __init__(
@@ -35,20 +48,27 @@ class EmbeddedRegistry:
         *,
         node_name: str = "embedded",
         first_index: int | None = None,
+        file: str | Path | None = None,
         clock: Callable[[], float] = time.monotonic,
         random: Random | None = None,
         tidy_interval_s: float = TIDY_INTERVAL_S,
     ) -> None:
         # for life
         random = random or random_module.Random()
-        node = Node(id=str(uuid.uuid4()), name=node_name)
-        self._catalog = Catalog(node, int(time.time() * 1000) if first_index is None else first_index)
+        self._file = None if file is None else StateFile(file, lambda: save(self._agent, self._keys))
+        content = None if self._file is None else self._file.read()
+        first_index = int(time.time() * 1000) if first_index is None else first_index
+        changes = Changes(max(first_index, 0 if content is None else last_index(content)))
+        self._catalog = Catalog(own_node(node_name), changes)
+        self._keys = KeyValues(changes)
         self._agent = LocalAgent(self._catalog)
-        self._watches = Watches(self._catalog)
+        self._watches = Watches(self._index_of)
         self._checks = HealthRunner(self._agent, clock, random, tidy_interval_s)
-        self._server = HttpServer(Api(self._agent, self._watches, clock, random).handle)
-        self._catalog.on_change = self._watches.wake
-        self._agent.on_checks_changed = self._checks.refresh
+        self._server = HttpServer(Api(self._agent, self._keys, self._watches, clock, random).handle)
+        if content is not None:
+            restore(content, self._agent, self._keys, clock())
+        changes.on_change = self._changed
+        self._agent.on_checks_changed = self._checks_changed
         # while running
         self._host = ""
         self._port = 0
@@ -81,9 +101,32 @@ class EmbeddedRegistry:
         self._port = await self._server.start(host, port)
         self._host = host
         self._checks.start()
+        if self._file is not None:
+            self._file.start()
 
     async def aclose(self) -> None:
         """Cut all clients, end all checks, free the port; may be called twice."""
         self._port = 0
         await self._server.aclose()
         await self._checks.aclose()
+        if self._file is not None:
+            await self._file.aclose()
+
+    def _changed(self) -> None:
+        self._watches.wake()
+        if self._file is not None:
+            self._file.touch()
+
+    def _checks_changed(self) -> None:
+        self._checks.refresh()
+        if self._file is not None:
+            self._file.touch()
+
+    def _index_of(self, scope: Scope) -> int:
+        return self._keys.index_of(scope) if scope.kind in ("key", "tree") else self._catalog.index_of(scope)
+
+
+def own_node(name: str) -> Node:
+    """The node that the registry itself is, with an id of its own and what Consul's agents tell of theirs."""
+    addresses = dict.fromkeys(("lan", "lan_ipv4", "wan", "wan_ipv4"), "127.0.0.1")
+    return Node(str(uuid.uuid4()), name, tagged_addresses=addresses, meta={"consul-network-segment": ""})

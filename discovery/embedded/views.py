@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from discovery.embedded.catalog import Scope
 from discovery.embedded.records import CRITICAL, PASSING, WARNING
 
 if TYPE_CHECKING:
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from discovery.embedded.agent import LocalAgent
     from discovery.embedded.catalog import Catalog, Row
+    from discovery.embedded.key_values import Entry
     from discovery.embedded.records import Check, Node, Service
 
 VERSION = "1.8.7"
 """The Consul whose behaviour is copied."""
 
 _PROXY: dict[str, Any] = {"MeshGateway": {}, "Expose": {}}
-_NODE_META = {"consul-network-segment": ""}
 
 
 def to_json(value: Any, *, pretty: bool = False) -> bytes:
@@ -30,24 +30,25 @@ def to_json(value: Any, *, pretty: bool = False) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def node_view(node: Node, index: int) -> dict[str, Any]:
+def node_view(row: Row[Node]) -> dict[str, Any]:
     """A node, as in ``catalog/nodes`` and in each entry of ``health/service``."""
+    node = row.record
     return {
         "ID": node.id,
         "Node": node.name,
         "Address": node.address,
         "Datacenter": node.datacenter,
-        "TaggedAddresses": _node_addresses(node),
-        "Meta": _NODE_META,
-        "CreateIndex": index,
-        "ModifyIndex": index,
+        "TaggedAddresses": dict(node.tagged_addresses) or None,
+        "Meta": dict(node.meta) or None,
+        "CreateIndex": row.create_index,
+        "ModifyIndex": row.modify_index,
     }
 
 
-def check_view(node: Node, check: Check, create_index: int = 0, modify_index: int = 0) -> dict[str, Any]:
+def check_view(node: str, check: Check, create_index: int = 0, modify_index: int = 0) -> dict[str, Any]:
     """A check; the agent shows its own ones with indexes of 0."""
     return {
-        "Node": node.name,
+        "Node": node,
         "CheckID": check.id,
         "Name": check.name,
         "Status": check.status,
@@ -63,17 +64,17 @@ def check_view(node: Node, check: Check, create_index: int = 0, modify_index: in
     }
 
 
-def check_rows(node: Node, rows: Iterable[Row[Check]]) -> list[dict[str, Any]]:
+def check_rows(rows: Iterable[Row[Check]]) -> list[dict[str, Any]]:
     """Checks as the catalogue has them."""
-    return [check_view(node, row.record, row.create_index, row.modify_index) for row in rows]
+    return [check_view(row.node, row.record, row.create_index, row.modify_index) for row in rows]
 
 
 def health_view(catalog: Catalog, row: Row[Service]) -> dict[str, Any]:
     """One entry of ``health/service``: node, service, and all checks that decide over it."""
     return {
-        "Node": node_view(catalog.node, catalog.index_of(Scope("nodes"))),
+        "Node": node_view(catalog.node_of(row)),
         "Service": catalog_service_view(row),
-        "Checks": check_rows(catalog.node, catalog.checks_of(row.record.id)),
+        "Checks": check_rows(catalog.checks_of(row)),
     }
 
 
@@ -88,16 +89,17 @@ def catalog_service_view(row: Row[Service]) -> dict[str, Any]:
     }
 
 
-def catalog_view(node: Node, row: Row[Service]) -> dict[str, Any]:
+def catalog_view(catalog: Catalog, row: Row[Service]) -> dict[str, Any]:
     """One entry of ``catalog/service``: the node and, flattened, the service."""
+    node = catalog.node_of(row).record
     service = service_view(row.record)
     return {
         "ID": node.id,
         "Node": node.name,
         "Address": node.address,
         "Datacenter": node.datacenter,
-        "TaggedAddresses": _node_addresses(node),
-        "NodeMeta": _NODE_META,
+        "TaggedAddresses": dict(node.tagged_addresses) or None,
+        "NodeMeta": dict(node.meta) or None,
         "ServiceKind": "",
         "ServiceID": row.record.id,
         "ServiceName": row.record.name,
@@ -151,14 +153,29 @@ def agent_health_view(agent: LocalAgent, service: Service) -> dict[str, Any]:
     return {
         "AggregatedStatus": worst_status(["maintenance" if check.type == "maintenance" else check.status for check in checks]),
         "Service": service_view(service),
-        "Checks": [check_view(agent.catalog.node, check) for check in checks],
+        "Checks": [check_view(agent.catalog.node.name, check) for check in checks],
     }
 
 
-def node_services_view(catalog: Catalog) -> dict[str, Any]:
-    """``catalog/node/:name``: the node and its services by id."""
-    services = {row.record.id: catalog_service_view(row) for row in catalog.services.values()}
-    return {"Node": node_view(catalog.node, catalog.index_of(Scope("nodes"))), "Services": services}
+def node_services_view(catalog: Catalog, name: str) -> dict[str, Any] | None:
+    """``catalog/node/:name``: the node and its services by id; nothing for a node that is not there."""
+    node = catalog.nodes.get(name.lower())
+    if node is None:
+        return None
+    services = {place[1]: catalog_service_view(row) for place, row in sorted(catalog.services.items()) if place[0] == name.lower()}
+    return {"Node": node_view(node), "Services": services}
+
+
+def entry_view(entry: Entry) -> dict[str, Any]:
+    """A key with its value, which is ``null`` where it is empty."""
+    return {
+        "LockIndex": 0,
+        "Key": entry.key,
+        "Flags": entry.flags,
+        "Value": base64.b64encode(entry.value).decode() or None,
+        "CreateIndex": entry.create_index,
+        "ModifyIndex": entry.modify_index,
+    }
 
 
 def member_view(node: Node) -> dict[str, Any]:
@@ -193,9 +210,5 @@ def self_view(agent: LocalAgent) -> dict[str, Any]:
         "DebugConfig": {"Datacenter": node.datacenter, "DevMode": True, "NodeName": node.name, "Version": VERSION},
         "Member": member_view(node),
         "Stats": {"agent": {"checks": str(len(agent.checks)), "services": str(len(agent.services))}},
-        "Meta": _NODE_META,
+        "Meta": dict(node.meta),
     }
-
-
-def _node_addresses(node: Node) -> dict[str, str]:
-    return dict.fromkeys(("lan", "lan_ipv4", "wan", "wan_ipv4"), node.address)

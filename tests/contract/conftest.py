@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 
 import httpx
@@ -37,6 +38,10 @@ def copied_url(consul_url: str) -> Iterator[str]:
         yield server.url
 
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+"""Those who run the same suite at the same time may share a registry."""
+
+
 @pytest.fixture(params=["embedded", "copied"], ids=["embedded", "consul"])
 def registry(request: pytest.FixtureRequest) -> Iterator[RegistryClient]:
     """Something that speaks Consul's API."""
@@ -47,6 +52,6 @@ def registry(request: pytest.FixtureRequest) -> Iterator[RegistryClient]:
 @pytest.fixture
 def name(registry: RegistryClient) -> Iterator[str]:
     """A service name of this test's own; whatever is registered under it is gone afterwards."""
-    name = f"contract-{next(_numbers)}"
+    name = f"contract-{WORKER}-{next(_numbers)}"
     yield name
     registry.forget(name)

@@ -23,15 +23,15 @@ class Blocked:
         self.started_s = time.monotonic()
         self.ended_s = 0.0
         self.answer: Future[httpx.Response] = Future()
-        url = f"{registry.url}/v1/{path}"
-        self._thread = threading.Thread(target=self._ask, args=(url, {"index": index, "wait": wait}), daemon=True)
+        url = httpx.URL(f"{registry.url}/v1/{path}").copy_merge_params({"index": index, "wait": wait})
+        self._thread = threading.Thread(target=self._ask, args=(url,), daemon=True)
         self._thread.start()
         time.sleep(0.1)  # it has to be blocked before something happens; nothing outside tells that it is
 
-    def _ask(self, url: str, query: dict[str, str | int]) -> None:
+    def _ask(self, url: httpx.URL) -> None:
         try:
             with httpx.Client(trust_env=False, timeout=10) as http:
-                answer = http.get(url, params=query)
+                answer = http.get(url)
             self.ended_s = time.monotonic()
             self.answer.set_result(answer)
         except httpx.HTTPError as error:
@@ -112,6 +112,7 @@ def test_a_query_that_nothing_happens_to_returns_the_same_after_its_wait(registr
     assert (after.text, after.headers["X-Consul-Index"]) == (before.text, before.headers["X-Consul-Index"])
 
 
+@pytest.mark.alone
 def test_an_index_from_before_is_answered_at_once(registry: RegistryClient, name: str) -> None:
     """So is none, and 0."""
     registry.register(Name=name)
@@ -188,6 +189,7 @@ def test_an_answer_of_error_carries_an_index_that_means_nothing(registry: Regist
     assert (answer.headers["X-Consul-Index"], answer.headers["X-Consul-KnownLeader"]) == ("1", "false")
 
 
+@pytest.mark.alone
 def test_a_hundred_watchers_are_woken_together(registry: RegistryClient, name: str) -> None:
     """None is missed, and none waits for another."""
     registry.register(Name=name)

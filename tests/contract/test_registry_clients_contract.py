@@ -37,6 +37,12 @@ def test_a_client_library_registers_heartbeats_and_deregisters(registry: Registr
         "in maintenance": [[f"{name}-1", "passing", "critical", "passing"]],
         "failed": True,
         "listed": True,
+        "stored": True,
+        "read": "value",
+        "created twice": False,
+        "keys": [f"{name}/key"],
+        "deleted": True,
+        "gone": True,
         "deregistered": True,
         "at last": [],
     }

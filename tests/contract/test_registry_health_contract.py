@@ -61,6 +61,16 @@ def test_an_update_sets_status_and_output_by_body(registry: RegistryClient, name
     assert (refused.status_code, refused.text) == (400, "Invalid check status: 'bogus'")
 
 
+@pytest.mark.parametrize("output", ["y" * 4096, "z" * 4097, "é" * 3000])
+def test_an_output_is_cut_after_4_kib_and_says_so(registry: RegistryClient, name: str, output: str) -> None:
+    """Bytes are counted, not characters."""
+    registry.register(Name=name, Check={"TTL": "10s"})
+    registry.put(f"agent/check/update/service:{name}", {"Status": "warning", "Output": output})
+    size = len(output.encode())
+    kept = output if size <= 4096 else output.encode()[:4096].decode() + f" ... (captured 4096 of {size} bytes)"
+    assert registry.get("agent/checks").json()[f"service:{name}"]["Output"] == kept
+
+
 def test_a_heartbeat_for_an_unknown_check_says_so(registry: RegistryClient) -> None:
     """By this answer a service learns that the registry has lost its memory."""
     answer = registry.put("agent/check/pass/service:nobody")

@@ -11,6 +11,7 @@ import inspect
 import signal
 import socket
 from collections.abc import Generator, Iterator
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -55,6 +56,16 @@ class Server(uvicorn.Server):
 
     captured = 0
 
+    def __init__(self, config: uvicorn.Config, listener: socket.socket | None = None) -> None:
+        super().__init__(config)
+        self.listener = listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        assert self.servers == []
+        make_seat = partial(Seat, server_state=self.server_state)
+        self.servers = [await asyncio.get_running_loop().create_server(make_seat, sock=self.listener)]
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         self.captured += 1
@@ -96,19 +107,16 @@ async def until(what: Any) -> None:
 async def test_a_life_of_the_server(listener):
     """From `serve(sockets=)` to the first signal: everything that the gateway's drain depends on, in its order."""
     seats.clear()
-    server = Server(config_of())
+    server = Server(config_of(), listener)
     assert (server.started, server.should_exit) == (False, False)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-    await until(lambda: server.started)
+    await until(lambda: server.started and server.servers)
     assert server.captured == 1
     [bound] = server.servers
     assert bound.sockets[0].getsockname() == listener.getsockname()
     client = await connected(listener)
     await until(lambda: len(server.server_state.connections) == 1)
     [seat] = seats
-    assert set(seat.given) == {"config", "server_state", "app_state", "_loop"}
-    assert seat.given["config"] is server.config
-    assert seat.given["server_state"] is server.server_state
     server.handle_exit(signal.SIGTERM, None)
     assert server.should_exit
     async with asyncio.timeout(5):
@@ -134,13 +142,12 @@ async def test_shutdown_closes_connections_only_by_asking_them(listener):
             self.shut_down += 1
 
     seats.clear()
-    config = config_of()
-    config.http = Stays
-    server = Server(config)
+    server = Server(config_of(), listener)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-    await until(lambda: server.started)
+    await until(lambda: server.started and server.servers)
     client = await connected(listener)
     await until(lambda: seats)
+    seats[0].__class__ = Stays
     server.should_exit = True
     async with asyncio.timeout(5):
         await serving
@@ -150,14 +157,11 @@ async def test_shutdown_closes_connections_only_by_asking_them(listener):
 
 
 async def test_the_gateways_own_configuration_is_understood():
-    """Each keyword is still one, the factory is called with what uvicorn gives, and nothing is wrapped around it."""
+    """Each keyword is still one, and nothing of uvicorn's own is loaded in the place of ours."""
     gateway = Gateway(load_text(SETTINGS, "gateway.yaml", {}), asyncio.get_running_loop())
     config = uvicorn_config(gateway, gateway.settings)
     config.load()
-    protocol = config.http_protocol_class(  # type: ignore[call-arg]  # uvicorn's own call, see Server.startup
-        config=config, server_state=ServerState(), app_state={}, _loop=None
-    )
-    assert isinstance(protocol, GatewayProtocol)
+    assert config.http_protocol_class is GatewayProtocol  # type: ignore[comparison-overlap]  # uvicorn lists its own classes only
     assert config.ws_protocol_class is None
     assert config.timeout_graceful_shutdown == round(gateway.settings.server.drain_timeout)
 
@@ -167,6 +171,7 @@ def test_what_is_overridden_is_still_there():
     assert isinstance(inspect.getattr_static(uvicorn.Server, "capture_signals"), type(inspect.getattr_static(Server, "capture_signals")))
     assert list(inspect.signature(uvicorn.Server.handle_exit).parameters) == ["self", "sig", "frame"]
     assert list(inspect.signature(uvicorn.Server.shutdown).parameters) == ["self", "sockets"]
+    assert list(inspect.signature(uvicorn.Server.startup).parameters) == ["self", "sockets"]
     assert inspect.iscoroutinefunction(uvicorn.Server.shutdown)
     assert isinstance(ServerState().connections, set)
     assert callable(GatewayProtocol.shutdown)

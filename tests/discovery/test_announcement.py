@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from discovery.announcement import DEFAULT_URL, OPT_IN_TAG, HttpCheck, Ttl, payload_of, url_from_environment
+from discovery.announcement import OPT_IN_TAG, Announcement, HttpCheck, Ttl
 
 
 def payload(**given: Any) -> dict[str, Any]:
-    defaults = {"address": None, "id": "orders-1", "tags": (), "meta": None, "weights": None, "expose": True}
-    return payload_of("orders", 9001, given.pop("check", Ttl()), **defaults | given)
+    own_address = given.pop("own_address", None)
+    return Announcement("orders", 9001, "orders-1", **{"check": Ttl()} | given).payload(own_address)
 
 
 def test_a_service_is_exposed_and_heartbeats_by_default() -> None:
@@ -30,12 +30,12 @@ def test_a_service_is_exposed_and_heartbeats_by_default() -> None:
 @pytest.mark.parametrize(
     ("tags", "expose", "expected"),
     [
-        (["a"], True, ["a", OPT_IN_TAG]),
-        (["a", OPT_IN_TAG], True, ["a", OPT_IN_TAG]),
-        (["a", "a"], False, ["a"]),
+        (("a",), True, ["a", OPT_IN_TAG]),
+        (("a", OPT_IN_TAG), True, ["a", OPT_IN_TAG]),
+        (("a", "a"), False, ["a"]),
     ],
 )
-def test_the_opt_in_tag_is_there_once_unless_unwanted(tags: list[str], expose: bool, expected: list[str]) -> None:
+def test_the_opt_in_tag_is_there_once_unless_unwanted(tags: tuple[str, ...], expose: bool, expected: list[str]) -> None:
     """A service that is not exposed is registered nevertheless."""
     assert payload(tags=tags, expose=expose)["Tags"] == expected
 
@@ -68,22 +68,14 @@ def test_a_heartbeat_that_cannot_keep_up_with_its_ttl_is_refused(heartbeat_s: fl
         Ttl(heartbeat_s=heartbeat_s)
 
 
-@pytest.mark.parametrize(
-    ("environment", "url"),
-    [
-        ({}, DEFAULT_URL),
-        ({"CONSUL_HTTP_ADDR": ""}, DEFAULT_URL),
-        ({"CONSUL_HTTP_ADDR": "consul:8500"}, "http://consul:8500"),
-        ({"CONSUL_HTTP_ADDR": "consul:8501", "CONSUL_HTTP_SSL": "true"}, "https://consul:8501"),
-        ({"CONSUL_HTTP_ADDR": "https://consul:8501/"}, "https://consul:8501/"),
-    ],
-)
-def test_the_environment_says_where_consul_is(environment: dict[str, str], url: str) -> None:
-    """As for Consul's own tools."""
-    assert url_from_environment(environment) == url
+def test_an_address_that_was_not_given_is_ours_where_the_agent_is_elsewhere() -> None:
+    """For the instance and its check; one that was given always holds."""
+    found = payload(check=HttpCheck("/health"), own_address="10.0.0.7")
+    assert (found["Address"], found["Check"]["HTTP"]) == ("10.0.0.7", "http://10.0.0.7:9001/health")
+    assert payload(address="shop.example", own_address="10.0.0.7")["Address"] == "shop.example"
 
 
-def test_a_unix_socket_is_refused_with_a_way_out() -> None:
-    """The client library would make a broken URL of it."""
-    with pytest.raises(ValueError, match="give register\\(\\) a consul_url"):
-        url_from_environment({"CONSUL_HTTP_ADDR": "unix:///run/consul.sock"})
+def test_an_https_check_may_do_without_a_trusted_certificate() -> None:
+    """The agent asks by address, and certificates are made out to names."""
+    check = payload(check=HttpCheck("/health", scheme="https", verify=False))["Check"]
+    assert (check["HTTP"], check["TLSSkipVerify"]) == ("https://127.0.0.1:9001/health", True)

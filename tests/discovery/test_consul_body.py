@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.consul_body import Health, Reading, decode_catalog, decode_health
+from discovery.consul_body import Health, Reading, decode_catalog, decode_health, decode_key, decode_list
 from discovery.errors import MalformedAnswer
 from discovery.instance import Instance, InstanceKey, InstanceState
 from tests.discovery.fake_consul import entry
@@ -59,6 +59,7 @@ def test_a_recorded_answer_is_understood(recorded: dict[tuple[str, str], Instanc
         meta={"zone": "z1", "version": "2"},
         zone="z1",
         create_index=found.create_index,
+        modify_index=found.modify_index,
     )
 
 
@@ -93,6 +94,31 @@ def test_nodes_whose_own_check_fails_are_named() -> None:
     health = decode_health((RECORDED / "health.json").read_bytes(), Reading("a"))
 
     assert health.nodes_down == {"v6"}
+
+
+@pytest.mark.parametrize(
+    ("checks", "unprobed"),
+    [
+        ([("http", "critical", "")], True),
+        ([("tcp", "critical", ""), ("", "passing", "Agent alive and reachable"), ("ttl", "passing", "")], True),
+        ([("http", "critical", ""), ("tcp", "critical", "connection refused")], False),
+        ([("http", "critical", "HTTP GET: 500")], False),
+        ([("http", "passing", "")], False),
+        ([("ttl", "critical", "")], False),
+        ([("", "critical", "")], False),
+        ([], False),
+    ],
+)
+def test_a_probe_that_has_no_result_yet_is_told_from_a_bad_one(checks: list[tuple[str, str, str]], unprobed: bool) -> None:
+    """Only probes of the agent's own: a service that reports itself may well say critical and nothing else."""
+    entry = {
+        "Node": {"Node": "n1", "Address": "10.0.0.1"},
+        "Service": {"ID": "a1", "Port": 80},
+        "Checks": [{"CheckID": "c", "Type": kind, "Status": status, "Output": output} for kind, status, output in checks],
+    }
+    health = decode_health(json.dumps([entry]).encode(), Reading("a"))
+
+    assert health.unprobed == ({health.instances[0].key} if unprobed else set())
 
 
 def test_a_recorded_catalog_is_understood() -> None:
@@ -253,3 +279,27 @@ def test_no_catalog_breaks_the_decoder(value: Any) -> None:
     else:
         with pytest.raises(MalformedAnswer):
             decode_catalog(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [(b"[]", None), (b'[{"Value": null}]', b""), (b'[{"Value": "YTogMQ=="}]', b"a: 1"), (b'[{"Key": "x"}]', b"")],
+)
+def test_a_key_is_its_value(body: bytes, value: bytes | None) -> None:
+    """Base64 in a list of one; null is an empty one."""
+    assert decode_key(body) == value
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"nonsense", b'[{"Value": "!"}]', b'[{"Value": "YQ"}]'])
+def test_what_is_no_key_is_refused(body: bytes) -> None:
+    """The last good value stays."""
+    with pytest.raises(MalformedAnswer):
+        decode_key(body)
+
+
+def test_any_list_is_a_list() -> None:
+    """Nodes, of which only the number matters; anything else is malformed."""
+    assert decode_list(b'[{"Node": "n1"}, null]') == [{"Node": "n1"}, None]
+    for body in (b"{}", b"null", b"[", b""):
+        with pytest.raises(MalformedAnswer):
+            decode_list(body)

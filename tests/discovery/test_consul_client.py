@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import httpx
 import pytest
 
 from discovery import errors
-from discovery.consul_client import MAX_BLOCKED, ConsulClient, tls_context, translate
+from discovery.budget import PLAIN, SOCKETS, SlotBudget
+from discovery.consul_client import ConsulClient, tls_context, translate
 from discovery.consul_wire import Consistency, Read
 from discovery.errors import DiscoveryError
 from tests.discovery.fake_consul import FakeConsul, entry
@@ -130,19 +132,130 @@ def test_a_url_must_be_http(url: str) -> None:
         ConsulClient(url)
 
 
-def test_more_watches_than_may_block_take_turns() -> None:
+BLOCKED = SOCKETS - PLAIN
+
+
+def test_more_reads_than_may_block_take_turns() -> None:
     """And plain reads never wait for them."""
 
     async def story() -> None:
         fake = FakeConsul()
         fake.put("orders", entry(1))
-        client = ConsulClient("http://consul.test", transport=fake)
-        blocked = [asyncio.create_task(client.ask(PATH, Read(11, 1.0))) for _ in range(MAX_BLOCKED + 10)]
+        client = ConsulClient("http://consul.test", transport=fake, budget=SlotBudget(clock=asyncio.get_running_loop().time))
+        blocked = [asyncio.create_task(client.ask(PATH, Read(11, 1.0))) for _ in range(BLOCKED + 10)]
         await asyncio.sleep(0.5)
-        assert fake.blocked == MAX_BLOCKED
+        assert fake.blocked == client.budget.in_use() == BLOCKED
         assert (await client.ask(PATH, Read(consistency=Consistency.DEFAULT))).status == 200
         await asyncio.gather(*blocked)
         assert asyncio.get_running_loop().time() == pytest.approx(1002.0, abs=0.1)
+        assert client.budget.in_use() == 0
+        await client.aclose()
+
+    run_virtual(story())
+
+
+class Slow(httpx.AsyncBaseTransport):
+    """Answers after a second; ``error`` instead of an answer. Counts what is under way."""
+
+    def __init__(self, answer: httpx.Response | Exception | None = None) -> None:
+        self.answer = answer
+        self.busy = 0
+        self.most = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.busy += 1
+        self.most = max(self.most, self.busy)
+        try:
+            await asyncio.sleep(0.5)
+        finally:
+            self.busy -= 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer or httpx.Response(200, content=b"[]", headers={"X-Consul-Index": "7"})
+
+
+def test_plain_reads_are_no_stampede() -> None:
+    """Eight at a time, each with a connection of its own."""
+
+    async def story() -> None:
+        slow = Slow()
+        client = ConsulClient("http://consul.test", transport=slow)
+        await asyncio.gather(*(client.ask(PATH, Read()) for _ in range(20)))
+        assert slow.most == PLAIN
+        await client.aclose()
+
+    run_virtual(story())
+
+
+def cut(cause: Exception | None = None) -> httpx.ConnectError:
+    error = httpx.ConnectError("All connection attempts failed")
+    error.__cause__ = ExceptionGroup("several", [cause]) if cause else None
+    return error
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        (None, 0),
+        (httpx.Response(500), 0),
+        (cut(), 0),
+        (httpx.ReadError("reset"), 1),
+        (httpx.ReadTimeout("silence"), 1),
+    ],
+)
+def test_a_read_that_was_not_answered_keeps_its_slot(answer: httpx.Response | Exception | None, kept: int) -> None:
+    """The agent counts it until its wait and the jitter are over; one that never got there is not counted."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        client = ConsulClient("http://consul.test", transport=Slow(answer), budget=SlotBudget(clock=loop.time))
+        with contextlib.suppress(DiscoveryError):
+            await client.ask(PATH, Read(7, 16.0))
+        assert client.budget.in_use() == kept
+        await asyncio.sleep(16.0)
+        assert client.budget.in_use() == kept
+        await asyncio.sleep(0.6)
+        assert client.budget.in_use() == 0
+        await client.aclose()
+
+    run_virtual(story())
+
+
+def test_a_cancelled_read_keeps_its_slot_and_an_ended_agent_none() -> None:
+    """Closing a connection is not seen by an agent whose read still waits; being refused says that it has gone."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        slow = Slow()
+        client = ConsulClient("http://consul.test", transport=slow, budget=SlotBudget(clock=loop.time))
+        task = asyncio.create_task(client.ask(PATH, Read(7, 16.0)))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert client.budget.in_use() == 1
+        slow.answer = cut(ConnectionRefusedError())
+        with pytest.raises(errors.Unreachable):
+            await client.ask(PATH, Read(7, 16.0))
+        assert client.budget.in_use() == 0
+        await client.aclose()
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(429), httpx.ReadError("reset")])
+def test_an_agent_that_is_full_is_believed(answer: httpx.Response | Exception) -> None:
+    """It refuses one read while others go on: there is room for those, and for no more, until the refused one would have ended."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        client = ConsulClient("http://consul.test", transport=Slow(answer), budget=SlotBudget(clock=loop.time))
+        for _ in range(20):
+            await client.budget.take()
+        with contextlib.suppress(DiscoveryError):
+            await client.ask(PATH, Read(7, 16.0))
+        assert client.budget.room() == 20
+        await asyncio.sleep(17.1)
+        assert client.budget.room() == BLOCKED
         await client.aclose()
 
     run_virtual(story())
@@ -157,8 +270,9 @@ async def test_nothing_listens_is_unreachable() -> None:
         await client.ask(PATH, Read())
     server.close()
     await server.wait_closed()
-    with pytest.raises(errors.Unreachable):
+    with pytest.raises(errors.Unreachable) as caught:
         await client.ask(PATH, Read())
+    assert caught.value.refused
     await client.aclose()
     await client.aclose()
 

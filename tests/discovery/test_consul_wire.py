@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery.consul_wire import MAX_INDEX, Consistency, Read, Reply, digest, failure, next_index, parameters, reply
-from discovery.errors import Busy, Denied, DiscoveryError, Misconfigured, ServerFailed
+from discovery.errors import Busy, Denied, DiscoveryError, Misconfigured, ReadTimedOut, ServerFailed
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_no_header_leads_to_an_index_that_hangs(header: str | None, asked: int) 
         (500, "rpc error making call: EOF", ServerFailed),
         (500, "Failed to create boolean expression evaluator: 1:1", Misconfigured),
         (503, "", Busy),
-        (504, "gateway timeout", ServerFailed),
+        (504, "gateway timeout", ReadTimedOut),
     ],
 )
 def test_a_status_has_one_meaning(status: int, text: str, kind: type[DiscoveryError] | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from discovery import errors
-from discovery.errors import Busy, DiscoveryError
+from discovery.errors import KINDS, Busy, DiscoveryError
 
 
 def test_every_kind_is_told_apart() -> None:
@@ -12,6 +12,8 @@ def test_every_kind_is_told_apart() -> None:
 
     assert len({each.kind for each in classes}) == len(classes)
     assert all(each.kind.isidentifier() for each in classes)
+    assert {each.kind for each in classes} < set(KINDS)
+    assert len(set(KINDS)) == len(KINDS)
 
 
 def test_busy_carries_the_wish_of_the_registry() -> None:

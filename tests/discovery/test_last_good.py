@@ -10,7 +10,7 @@ import pytest
 from discovery.consul_wire import Consistency, Read, Reply
 from discovery.errors import MalformedAnswer
 from discovery.instance import Catalog, Snapshot, SnapshotState
-from discovery.last_good import LastGoodCatalog, LastGoodService, Rules, Trust, tell
+from discovery.last_good import LastGoodCatalog, LastGoodService, Rules, tell
 from discovery.protection import NodeBoard
 from tests.discovery.fake_consul import entry
 
@@ -224,13 +224,14 @@ def test_a_listener_that_breaks_harms_nobody() -> None:
     tell(broken, 1)
 
 
-def test_trust_ends_with_max_age() -> None:
-    """Counted from the last good answer."""
-    trust = Trust(60.0)
-    assert trust.expires_in_s(0.0) is None
-    trust.confirm(0.0)
-    assert trust.expires_in_s(10.0) is None
-    trust.doubt("x", 20.0, known=False)
-    assert (trust.state, trust.expires_in_s(20.0)) == ("stale", 40.0)
-    trust.doubt("x", 60.0, known=False)
-    assert (trust.state, trust.expires_in_s(61.0)) == ("expired", None)
+def test_a_change_that_nobody_told_of_is_counted(service: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    """By a resync only; the answer counts like any other."""
+    service.hears(1.0, [entry(1)], index=7, read=Read(resync=True))
+    service.hears(2.0, [entry(1), entry(2)], index=8)
+    service.hears(3.0, [entry(1), entry(2)], index=9, read=Read(resync=True))
+    assert service.errors == []
+    service.hears(4.0, [entry(1), entry(2), entry(3)], index=10, read=Read(resync=True))
+
+    assert service.errors == ["resync_drift"]
+    assert service.last == "v3 fresh orders-1=passing,orders-2=passing,orders-3=passing"
+    assert "a resync found what no change had told of" in caplog.text

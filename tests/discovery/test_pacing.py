@@ -137,7 +137,7 @@ def test_a_crowd_shares_the_knocking() -> None:
 
 
 def test_a_nudge_ends_the_wait_for_an_absent_registry() -> None:
-    """Someone else got through; whoever was sent away keeps waiting."""
+    """Someone else got through, perhaps with another token; whoever was told when to come back keeps waiting."""
     absent, denied, busy = pacer(), pacer(), pacer()
     for made, error in ((absent, ReadTimedOut("silent")), (denied, Denied("403")), (busy, Busy("429", 60.0))):
         for _ in range(9):
@@ -145,7 +145,7 @@ def test_a_nudge_ends_the_wait_for_an_absent_registry() -> None:
             made.failed(0.0, error)
         made.nudged(1.0)
 
-    assert (absent.due_at_s, denied.due_at_s, busy.due_at_s) == (1.25, 60.0, 60.25)
+    assert (absent.due_at_s, denied.due_at_s, busy.due_at_s) == (1.25, 1.25, 60.25)
 
 
 def test_a_cold_start_asks_the_agents_cache_once() -> None:
@@ -207,7 +207,7 @@ def test_now_and_then_everything_is_read_anew() -> None:
     assert made.next_read(359.0).index == 42
     made.answered(359.0, "42", Read(42, 30.0))
 
-    assert made.next_read(361.0) == PLAIN
+    assert made.next_read(361.0) == Read(resync=True)
     made.answered(361.0, "42", PLAIN)
     assert made.next_read(362.0).index == 42
 
@@ -246,11 +246,51 @@ def test_an_old_answer_is_checked_with_the_leader() -> None:
     assert made.next_read(made.due_at_s) == Read(consistency=DEFAULT)
 
 
+@pytest.mark.parametrize(
+    ("error", "wait_s"),
+    [(ConnectionLost("cut"), 16.0), (ReadTimedOut("HTTP 504"), 16.0), (ServerFailed("no leader"), 30.0)],
+)
+def test_long_polls_that_are_cut_become_shorter(error: DiscoveryError, wait_s: float) -> None:
+    """A load balancer that ends them after 20 s is asked for less, from the second cut on; a registry's own failures are none."""
+    made = blocking()
+    for began_s in (0.0, 100.0):
+        assert made.next_read(began_s) == Read(42, 30.0)
+        made.failed(began_s + 20.0, error)
+        made.answered(made.due_at_s, "42", made.next_read(made.due_at_s))
+
+    assert made.next_read(200.0) == Read(42, wait_s)
+
+
+def test_a_plain_read_that_is_cut_says_nothing_of_long_polls() -> None:
+    """However long it hung."""
+    made = pacer()
+    for began_s in (0.0, 100.0):
+        made.next_read(began_s)
+        made.failed(began_s + 9.0, ReadTimedOut("hangs"))
+
+    assert made.wait.seconds == 30.0
+
+
 def test_outages_are_told_from_refusals() -> None:
     """Only the former say that the registry itself was away."""
     outages = {kind for kind in BACKOFFS if is_outage(kind("x"))}
 
     assert outages == {Unreachable, ConnectionLost, ServerFailed, ReadTimedOut}
+
+
+def test_a_watch_is_away_from_an_outage_until_a_good_answer() -> None:
+    """The next read does not end it, only its answer does; a refusal is no absence."""
+    made = blocking()
+    told = [made.away]
+    made.failed(1.0, ConnectionLost("gone"))
+    told.append(made.away)
+    read = made.next_read(2.0)
+    told.append(made.away)
+    made.answered(2.0, "42", read)
+    told.append(made.away)
+    made.failed(3.0, Denied("no"))
+
+    assert [*told, made.away] == [False, True, True, False, False]
 
 
 def test_a_stopped_watch_never_asks_again() -> None:
@@ -295,3 +335,64 @@ def test_whatever_happens_the_watch_goes_on(history: list[tuple[float, str | typ
             made.answered(now_s, event, read)
             assert made.index == 0 or made.index >= read.index
         assert asked_s <= now_s <= max(now_s, made.due_at_s) <= now_s + 300.5
+
+
+def swept() -> Pacer:
+    """A watch that has had its first answer, and waits to be told."""
+    made = pacer()
+    made.direct = False
+    made.answered(0.0, "42", made.next_read(0.0))
+    return made
+
+
+def test_a_swept_watch_reads_when_it_is_told() -> None:
+    """Whatever it is told during a read makes it read once more; a blocking one sees for itself."""
+    made = swept()
+    assert (made.state, made.quiet) == (WatchState.SWEPT, True)
+    assert made.begins_at_s() == 360.0
+    made.tell()
+    assert (made.quiet, made.begins_at_s()) == (False, 0.0)
+    assert made.next_read(1.0) == PLAIN
+    made.tell()
+    made.answered(1.1, "43", PLAIN)
+    assert not made.quiet
+    assert made.next_read(1.2) == PLAIN
+    made.answered(1.3, "43", PLAIN)
+    assert made.quiet
+    made.direct = True
+    made.next_read(2.0)
+    made.tell()
+    made.direct = False
+    made.answered(3.0, "44", Read(43, 30.0))
+    assert made.quiet
+
+
+def test_a_swept_watch_looks_twice_at_a_doubted_loss() -> None:
+    """When the doubt wishes, without being told."""
+    made = swept()
+    recheck = Recheck(7.0, DEFAULT)
+    assert made.begins_at_s(recheck) == 7.0
+    assert made.next_read(7.0, recheck) == Read(consistency=DEFAULT)
+
+
+def test_a_swept_watch_may_block_again_at_once() -> None:
+    """On the index of its last plain read: nothing is lost in between."""
+    made = swept()
+    made.direct = True
+    assert made.begins_at_s() == 0.0
+    assert made.next_read(1.0) == Read(42, 30.0)
+    made.direct = False
+    made.answered(9.0, "43", Read(42, 30.0))
+    assert made.state is WatchState.SWEPT
+
+
+def test_a_longer_interval_spaces_dear_reads() -> None:
+    """After the burst, one per interval."""
+    made = Pacer(wait_s=30.0, consistency=STALE, random=Longest(), interval_s=0.25)
+    now_s, times = 0.0, []
+    for index in range(1, 20):
+        now_s = max(now_s, made.begins_at_s())
+        times.append(now_s)
+        made.answered(now_s, str(index), made.next_read(now_s))
+    assert times[9] == 0.0
+    assert times[-1] - times[-2] == pytest.approx(0.25, abs=0.02)

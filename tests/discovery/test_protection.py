@@ -205,6 +205,26 @@ def test_a_registry_that_just_came_back_is_not_taken_at_its_word() -> None:
     assert story.hears(5, down(1), up(2)) == "i1 critical, i2 passing"
 
 
+def test_a_probe_without_a_result_is_no_bad_one() -> None:
+    """An agent that restarts begins its probes anew; the first result is believed, whatever it says, and the silence has an end."""
+    unprobed = frozenset({down(1).key, down(2).key})
+    story = Story(up(1), up(2))
+
+    assert story.hears(0, down(1), down(2), unprobed=unprobed) == "i1 suspect, i2 suspect"
+    assert story.why == {Why.NOT_PROBED}
+    assert story.hears(1, up(1), down(2), unprobed=unprobed - {up(1).key}) == "i1 passing, i2 suspect"
+    assert story.hears(2, up(1), down(2)) == "i1 passing, i2 critical"
+    assert story.hears(3, down(1), down(2), unprobed=unprobed) == "i1 suspect, i2 critical"
+    assert story.hears(3 + HOLD_S, down(1), down(2), unprobed=unprobed) == "i1 critical, i2 critical"
+
+
+def test_an_instance_at_another_address_has_yet_to_show_itself() -> None:
+    """So has one that is new: nothing good is known of either."""
+    unprobed = frozenset({down(1).key, down(2).key})
+
+    assert Story(up(1)).hears(0, replace(down(1), port=7), down(2), unprobed=unprobed) == "i1 critical, i2 critical"
+
+
 def test_an_operators_word_counts_even_then() -> None:
     """Maintenance is never held."""
     story = Story(up(1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,8 +101,6 @@ class Source:
         self.catalog_listener(Catalog(dict.fromkeys(names, frozenset(tags)), 0.0, state))
 
     def tell(self, service: str, *states: InstanceState) -> None:
-        from dataclasses import replace
-
         instances = tuple(replace(static_instance(service, "10.0.0.1", 80 + n), state=s) for n, s in enumerate(states))
         self.known[service] = Snapshot(service, 1, instances, 7, 0.0)
         self.listeners[service](self.known[service])
@@ -151,6 +150,21 @@ def test_what_opts_in_is_watched_at_once() -> None:
         assert repr(scene.registry) == "<Registry consul exposed=1 registered=1>"
 
     play(story)
+
+
+def test_to_be_named_is_not_to_opt_in() -> None:
+    """By a tag of the catalog, or one that is newer than it; and by the operator's own list."""
+
+    async def story(scene: Scene) -> None:
+        scene.source.registered("orders")
+        assert [scene.registry.opted_in(name) for name in ("Orders", "users", "unknown")] == [True, False, False]
+        assert scene.registry.opted_in("users", [TAG])
+        scene.registry.configure(expose=frozenset({"users"}), named=())
+        assert [scene.registry.opted_in(name, [TAG]) for name in ("orders", "users")] == [False, True]
+        scene.registry.configure(expose="all", named=())
+        assert scene.registry.opted_in("anybody")
+
+    play(story, named=["users"])
 
 
 def test_what_does_not_opt_in_is_listed_for_operators() -> None:
@@ -274,17 +288,6 @@ def test_other_rules_apply_at_once() -> None:
     play(story)
 
 
-def test_a_consul_that_shows_nothing_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    """It answers 200 and an empty map to whoever may not see: only the log can tell an operator."""
-
-    async def story(scene: Scene) -> None:
-        for names in ((), (), ("consul",), ()):
-            scene.source.registered(*names)
-
-    play(story)
-    assert [record.levelname for record in caplog.records if "token" in record.message] == ["WARNING"] * 2
-
-
 def test_it_is_settled_when_everything_watched_has_been_heard_of() -> None:
     """The catalog first, then each service that it makes interesting."""
 
@@ -300,6 +303,27 @@ def test_it_is_settled_when_everything_watched_has_been_heard_of() -> None:
         assert registry.settled()
 
     play(story, named=["users"])
+
+
+def test_what_only_the_disk_knows_is_not_settled() -> None:
+    """A registry that does answer has a moment to do so; what is known meanwhile can be remembered."""
+
+    async def story(scene: Scene) -> None:
+        scene.source.registered("orders", state=SnapshotState.SNAPSHOT)
+        scene.source.tell("orders", InstanceState.SUSPECT)
+        scene.source.known["orders"] = replace(scene.source.known["orders"], state=SnapshotState.SNAPSHOT)
+        assert scene.registry.heard()
+        assert not scene.registry.settled()
+        scene.source.known["orders"] = replace(scene.source.known["orders"], state=SnapshotState.EXPIRED)
+        assert not scene.registry.settled()
+        scene.source.known["orders"] = replace(scene.source.known["orders"], state=SnapshotState.SNAPSHOT)
+        known = scene.registry.known()
+        assert known.catalog is not None
+        assert (known.catalog.state, known.snapshots) == ("snapshot", {"orders": scene.source.known["orders"]})
+        scene.source.last_error = "refused"
+        assert scene.registry.settled()
+
+    play(story)
 
 
 def test_a_registry_that_cannot_be_read_is_not_waited_for() -> None:

@@ -7,9 +7,9 @@ from random import Random
 
 from discovery.consul_wire import Consistency, Read, Reply
 from discovery.errors import ConnectionLost, Denied, DiscoveryError, MalformedAnswer, ReadTimedOut, Unreachable
-from discovery.last_good import Trust
 from discovery.pacing import Pacer
 from discovery.protection import Recheck
+from discovery.trust import Trust
 from discovery.watcher import Watcher
 from tests.support.virtual_time import run_virtual
 
@@ -36,7 +36,7 @@ class Notebook:
         self.states.append(str(self.trust.state))
 
     def refuse(self, error: str, now_s: float) -> None:
-        self.trust.doubt(error, now_s, known=False)
+        self.trust.failed(error, now_s)
         self.states.append(str(self.trust.state))
 
 
@@ -78,7 +78,7 @@ class Scene:
     def recover(self, _: Watcher) -> None:
         self.recovered += 1
 
-    async def play(self, seconds: float) -> None:
+    async def play(self, seconds: float, *, direct: bool = True) -> None:
         loop = asyncio.get_running_loop()
         self.watcher = Watcher(
             self.kept,
@@ -89,6 +89,7 @@ class Scene:
             on_error=lambda kind, _text: self.errors.append(kind),
             on_recovered=self.recover,
         )
+        self.watcher.direct(direct=direct)
         self.watcher.start()
         self.watcher.start()
         await asyncio.sleep(seconds)
@@ -285,5 +286,66 @@ def test_a_watch_that_never_ran_can_be_stopped() -> None:
             on_recovered=lambda _: None,
         )
         assert watcher.stop() is None
+
+    run_virtual(story())
+
+
+def test_a_swept_watch_waits_to_be_told() -> None:
+    """It reads plainly, waits, and reads again when something changed, or for a resync; a new one in between."""
+
+    async def story() -> None:
+        scene = Scene(GOOD, GOOD, GOOD, GOOD)
+        await scene.play(10.0, direct=False)
+        assert scene.watcher is not None
+        assert repr(scene.watcher) == "<Watcher /v1/something swept>"
+        scene.watcher.assure(1009.0)
+        assert scene.kept.trust.confirmed_at_s == 1009.0
+        scene.watcher.tell()
+        scene.watcher.assure(1010.0)  # it was told of a change: this answer may lie before it
+        assert scene.kept.trust.confirmed_at_s == 1009.0
+        await asyncio.sleep(10.0)
+        scene.watcher.tell()
+        await asyncio.sleep(400.0)
+        await scene.end()
+        assert [read for _, read in scene.script.reads] == [
+            Read(),
+            Read(),
+            Read(),
+            Read(resync=True),
+        ]
+        assert [at_s for at_s, _ in scene.script.reads[:3]] == [0.0, 10.0, 20.0]
+
+    run_virtual(story())
+
+
+def test_a_swept_watch_shares_the_worries_of_the_sweep() -> None:
+    """Stale at once, though it did not fail itself, and expired in time; the next answer comes from a registry that was away."""
+
+    async def story() -> None:
+        scene = Scene(GOOD, GOOD)
+        await scene.play(10.0, direct=False)
+        assert scene.watcher is not None
+        scene.watcher.worry(Unreachable("gone"))
+        await asyncio.sleep(70.0)
+        scene.watcher.tell()
+        await asyncio.sleep(1.0)
+        await scene.end()
+        assert scene.kept.states == ["fresh", "stale", "expired", "fresh"]
+        assert scene.kept.accepted == [(b"good", False), (b"good", True)]
+        assert scene.errors == []
+
+    run_virtual(story())
+
+
+def test_a_watch_that_blocks_worries_for_itself() -> None:
+    """Its own read still waits: nothing is known against it."""
+
+    async def story() -> None:
+        scene = Scene(GOOD)
+        await scene.play(5.0)
+        assert scene.watcher is not None
+        scene.watcher.worry(Unreachable("gone"))
+        await scene.end()
+        assert scene.kept.states == ["fresh"]
 
     run_virtual(story())

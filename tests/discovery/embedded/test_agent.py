@@ -6,6 +6,7 @@ import pytest
 
 from discovery.embedded.agent import MAX_OUTPUT, MAX_SERVICES, OUTPUT_DELAY_S, LocalAgent
 from discovery.embedded.catalog import Catalog, service_scope
+from discovery.embedded.changes import Changes
 from discovery.embedded.records import CheckDefinition, Node, Refusal, Registration, Service
 
 WEB = Service("web", "web")
@@ -16,7 +17,7 @@ def ttl(id: str = "service:web", ttl_s: float = 10, **more: object) -> CheckDefi
 
 
 def agent(*checks: CheckDefinition) -> LocalAgent:
-    made = LocalAgent(Catalog(Node("0", "n"), first_index=1))
+    made = LocalAgent(Catalog(Node("0", "n"), Changes(1)))
     made.register(Registration(WEB, checks or (ttl(),)), now_s=0)
     return made
 
@@ -27,7 +28,7 @@ def index(one: LocalAgent) -> int:
 
 def status(one: LocalAgent, check_id: str = "service:web") -> str:
     """As the catalogue shows it."""
-    return one.catalog.checks[check_id].record.status
+    return one.catalog.checks["n", check_id].record.status
 
 
 def test_silence_turns_a_check_critical_exactly_at_its_time() -> None:
@@ -57,9 +58,9 @@ def test_an_output_alone_is_published_late_and_with_the_next_change_of_status() 
     before = index(one)
     one.heartbeat("service:web", "passing", "two", now_s=1)
     one.tidy(now_s=OUTPUT_DELAY_S)
-    assert (index(one), one.catalog.checks["service:web"].record.output) == (before, "one")
+    assert (index(one), one.catalog.checks["n", "service:web"].record.output) == (before, "one")
     one.tidy(now_s=OUTPUT_DELAY_S + 1)
-    assert (index(one), one.catalog.checks["service:web"].record.output) == (before + 1, "two")
+    assert (index(one), one.catalog.checks["n", "service:web"].record.output) == (before + 1, "two")
 
 
 def test_an_instance_that_stays_critical_is_taken_out() -> None:
@@ -92,7 +93,7 @@ def test_replacing_checks_drops_those_of_this_service_only() -> None:
     one = agent(ttl("old"))
     one.register_check(ttl("node", service_id=""), now_s=0)
     one.register(Registration(WEB, (ttl("new"),)), now_s=0, replace_checks=True)
-    assert set(one.checks) == {"node", "new"} == set(one.catalog.checks) - {"serfHealth"}
+    assert set(one.checks) == {"node", "new"} == {check_id for _, check_id in one.catalog.checks} - {"serfHealth"}
 
 
 def test_only_ttl_checks_take_heartbeats() -> None:
@@ -108,14 +109,15 @@ def test_a_result_of_a_check_that_is_gone_is_ignored() -> None:
     """A probe may end after its service was deregistered."""
     one = agent()
     one.deregister("web")
-    before = one.catalog.index
+    before = one.catalog.changes.index
     one.report("service:web", "passing", "", now_s=1)
-    assert (one.catalog.index, one.checks) == (before, {})
+    assert (one.catalog.changes.index, one.checks) == (before, {})
 
 
 def test_a_long_output_is_cut() -> None:
-    """And says so."""
+    """And says so; half of a character is no reason to fail."""
     one = agent()
+    one.heartbeat("service:web", "passing", "\ud800", now_s=0)
     one.heartbeat("service:web", "passing", "x" * (MAX_OUTPUT + 1), now_s=0)
     assert one.checks["service:web"].check.output == "x" * MAX_OUTPUT + " ... (captured 4096 of 4097 bytes)"
 

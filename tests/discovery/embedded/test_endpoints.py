@@ -6,13 +6,14 @@ import pytest
 
 from discovery.embedded.agent import LocalAgent
 from discovery.embedded.catalog import Catalog, Scope
+from discovery.embedded.changes import Changes
 from discovery.embedded.endpoints import Call, Orders, Questions, Reads
 from discovery.embedded.records import Node, Refusal
 
 
 @pytest.fixture
 def agent() -> LocalAgent:
-    return LocalAgent(Catalog(Node("0", "n"), first_index=1))
+    return LocalAgent(Catalog(Node("0", "n"), Changes(1)))
 
 
 def test_a_parameter_may_be_missing_empty_or_given_several_times() -> None:
@@ -29,7 +30,7 @@ def test_a_parameter_may_be_missing_empty_or_given_several_times() -> None:
         ("/v1/health/checks/", "Web", Scope("service", "web")),
         ("/v1/catalog/services", "", Scope("services")),
         ("/v1/catalog/nodes", "", Scope("nodes")),
-        ("/v1/catalog/node/", "n", Scope("services")),
+        ("/v1/catalog/node/", "n", Scope("node")),
         ("/v1/health/state/", "any", Scope("checks")),
         ("/v1/health/node/", "n", Scope("checks")),
     ],

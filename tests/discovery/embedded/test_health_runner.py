@@ -11,6 +11,7 @@ import pytest
 
 from discovery.embedded.agent import LocalAgent
 from discovery.embedded.catalog import Catalog
+from discovery.embedded.changes import Changes
 from discovery.embedded.health_runner import OUTPUT_READ_BYTES, HealthRunner, Streak, http_status
 from discovery.embedded.records import CheckDefinition, Node, Registration, Service
 from tests.support.registry_client import until
@@ -54,7 +55,7 @@ async def target() -> AsyncIterator[tuple[Target, str]]:
 @pytest.fixture
 async def agent() -> AsyncIterator[LocalAgent]:
     """An agent whose checks are being carried out."""
-    made = LocalAgent(Catalog(Node("0", "n"), first_index=1))
+    made = LocalAgent(Catalog(Node("0", "n"), Changes(1)))
     runner = HealthRunner(made, asyncio.get_running_loop().time, NoDelay(), tidy_interval_s=SOON_S)
     made.on_checks_changed = runner.refresh
     runner.start()
@@ -179,7 +180,7 @@ async def test_what_stays_critical_is_tidied_away(agent: LocalAgent) -> None:
 async def test_nothing_is_carried_out_before_the_start_or_after_the_end(target: tuple[Target, str]) -> None:
     """Registrations are kept meanwhile, and taken up at the next start."""
     it, place = target
-    agent = LocalAgent(Catalog(Node("0", "n"), first_index=1))
+    agent = LocalAgent(Catalog(Node("0", "n"), Changes(1)))
     runner = HealthRunner(agent, asyncio.get_running_loop().time, NoDelay())
     agent.on_checks_changed = runner.refresh
     register(agent, http=f"http://{place}/")

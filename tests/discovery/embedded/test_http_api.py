@@ -10,9 +10,11 @@ import pytest
 
 from discovery.embedded.agent import LocalAgent
 from discovery.embedded.catalog import Catalog
+from discovery.embedded.changes import Changes
 from discovery.embedded.endpoints import Call
 from discovery.embedded.http_api import Api, Blocking, blocking_parameters
 from discovery.embedded.http_server import Request, Response
+from discovery.embedded.key_values import KeyValues
 from discovery.embedded.records import Node, Refusal
 from discovery.embedded.watches import Watches
 
@@ -28,14 +30,15 @@ class ImpatientWatches(Watches):
 
 @pytest.fixture
 def watches() -> ImpatientWatches:
-    made = ImpatientWatches(Catalog(Node("0", "n"), first_index=1))
+    made = ImpatientWatches(Catalog(Node("0", "n"), Changes(1)).index_of)
     made.waits_s = []
     return made
 
 
 @pytest.fixture
 def api(watches: ImpatientWatches) -> Api:
-    return Api(LocalAgent(Catalog(Node("0", "n"), first_index=1)), watches, lambda: 0.0, Random(7))
+    changes = Changes(1)
+    return Api(LocalAgent(Catalog(Node("0", "n"), changes)), KeyValues(changes), watches, lambda: 0.0, Random(7))
 
 
 async def ask(api: Api, path: str, *query: tuple[str, str], method: str = "GET", headers: tuple = (), body: bytes = b"") -> Response:

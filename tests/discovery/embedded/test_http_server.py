@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import uvloop
 
-from discovery.embedded.http_server import MAX_BODY_BYTES, MAX_HEAD_BYTES, HttpServer, Request, Response
+from discovery.embedded.http_server import MAX_BODY_BYTES, MAX_HEAD_BYTES, Cut, HttpServer, Request, Response
 
 
 class Handler:
@@ -27,6 +27,8 @@ class Handler:
         self.requests.append(request)
         if request.path == "/bug":
             raise RuntimeError("a bug")
+        if request.path == "/cut":
+            raise Cut
         if request.path == "/slow":
             try:
                 await self.let_go.wait()
@@ -177,6 +179,30 @@ async def test_a_bug_is_500_and_logged(server: tuple[HttpServer, int], caplog: p
         assert (head.split()[1], body) == (b"500", b"internal error")
         assert (await answer(reader))[1] == b"/next"
     assert [(record.levelno, record.exc_info is not None) for record in caplog.records] == [(logging.ERROR, True)]
+
+
+async def test_a_handler_may_cut_its_client_off(server: tuple[HttpServer, int]) -> None:
+    """As a process does that is killed: with a reset, and no other client notices."""
+    async with client(server) as (reader, writer), client(server) as (other_reader, other_writer):
+        writer.write(get(b"/cut"))
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        other_writer.write(get(b"/next"))
+        assert (await answer(other_reader))[1] == b"/next"
+
+
+async def test_nobody_stays_who_is_not_welcome(server: tuple[HttpServer, int]) -> None:
+    """A connection too many is reset, whether or not it asked already; those that are there stay."""
+    it = server[0]
+    it.welcome = lambda: len(it.connections) < 1
+    async with client(server) as (reader, writer):
+        writer.write(get(b"/first"))
+        assert (await answer(reader))[1] == b"/first"
+        async with client(server) as (unwelcome, _):
+            with pytest.raises(ConnectionResetError):
+                await unwelcome.read()
+        writer.write(get(b"/second"))
+        assert (await answer(reader))[1] == b"/second"
 
 
 async def test_a_client_that_floods_a_blocked_connection_is_cut(server: tuple[HttpServer, int], handler: Handler) -> None:

@@ -61,10 +61,10 @@ async def test_a_restart_goes_on_where_it_was_and_a_new_one_starts_empty() -> No
     await registry.aclose()
     await registry.start(port=0)
     assert await registered(registry) == {"consul", "web"}
-    before = registry._catalog.index
+    before = registry._catalog.changes.index
     await registry.aclose()
     await asyncio.sleep(0.002)
-    assert EmbeddedRegistry()._catalog.index > before
+    assert EmbeddedRegistry()._catalog.changes.index > before
 
 
 async def test_a_watcher_that_leaves_is_forgotten() -> None:

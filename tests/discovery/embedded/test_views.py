@@ -9,11 +9,12 @@ import pytest
 from discovery.embedded import views
 from discovery.embedded.agent import LocalAgent
 from discovery.embedded.catalog import Catalog
+from discovery.embedded.changes import Changes
 from discovery.embedded.records import Node, Registration, Service
 
 
 def agent() -> LocalAgent:
-    made = LocalAgent(Catalog(Node("0", "n"), first_index=1))
+    made = LocalAgent(Catalog(Node("0", "n"), Changes(1)))
     made.register(Registration(Service("web-1", "web", tags=("b", "a", "b"))), now_s=0)
     return made
 
@@ -21,7 +22,7 @@ def agent() -> LocalAgent:
 def test_no_meta_is_null_in_the_catalogue_and_empty_with_the_agent() -> None:
     """An oddity of Consul that clients trip over, and so must be able to here."""
     one = agent()
-    assert views.health_view(one.catalog, one.catalog.services["web-1"])["Service"]["Meta"] is None
+    assert views.health_view(one.catalog, one.catalog.services["n", "web-1"])["Service"]["Meta"] is None
     assert views.service_view(one.services["web-1"])["Meta"] == {}
 
 
@@ -65,7 +66,7 @@ def test_json_is_short_for_programs_and_indented_for_people() -> None:
 
 def test_the_node_lists_its_services_by_id() -> None:
     """Consul's own among them."""
-    assert sorted(views.node_services_view(agent().catalog)["Services"]) == ["consul", "web-1"]
+    assert sorted(views.node_services_view(agent().catalog, "N")["Services"]) == ["consul", "web-1"]
 
 
 def test_self_tells_which_consul_is_copied() -> None:

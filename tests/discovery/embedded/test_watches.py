@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from discovery.embedded.catalog import Catalog, service_scope
+from discovery.embedded.changes import Changes
 from discovery.embedded.records import Node, Service
 from discovery.embedded.watches import Watches
 
@@ -15,15 +16,15 @@ A = service_scope("a")
 
 @pytest.fixture
 def catalog() -> Catalog:
-    made = Catalog(Node("0", "n"), first_index=10)
+    made = Catalog(Node("0", "n"), Changes(10))
     made.put(Service("a", "a"))
     return made
 
 
 @pytest.fixture
 def watches(catalog: Catalog) -> Watches:
-    made = Watches(catalog)
-    catalog.on_change = made.wake
+    made = Watches(catalog.index_of)
+    catalog.changes.on_change = made.wake
     return made
 
 
