@@ -30,6 +30,8 @@ class Balancer(ABC, Generic[E]):
     """
 
     name: ClassVar[str]
+    rule: ClassVar[str] = "the balancer's choice"
+    """What it chooses by, for people."""
 
     def __init__(self, random: Random) -> None:
         self.random = random

@@ -37,7 +37,7 @@ class Outcome(enum.StrEnum):
     FAILED_REMOTE = "failed_remote"
     """The endpoint answered badly: 5xx, or a message that is not HTTP."""
     ABANDONED = "abandoned"
-    """The client left: blames nobody, teaches nothing."""
+    """Nobody waits for it any more, because the client left or another endpoint was faster: blames nobody, teaches nothing."""
 
 
 class Endpoint:
@@ -46,20 +46,31 @@ class Endpoint:
     ``active`` is raised and lowered by whoever sends the requests, exactly once each per attempt;
     ``oldest_at_s`` is set by the same when it is 0.0, at sending, and cleared by ``Balancer.observe``:
     since when a request has been waiting without any answer (0.0 = none; see `balancers.load`);
-    ``latency_s``/``latency_at_s`` are written only by ``Balancer.observe`` (0.0 = no sample yet);
-    ``weight``, ``state``, ``reason`` and ``since_s`` only by ``EndpointSet``.
+    ``latency_s``/``latency_at_s`` are written only by ``Balancer.observe`` and ``load.give_up_on`` (0.0 = no sample yet);
+    ``weight``, ``state``, ``reason``, ``since_s`` and ``ejection`` only by ``EndpointSet``;
+    from ``failures_in_row`` on only by ``outlier.Outliers``, which explains them. Who sends must tell
+    it of a success only where ``failures_in_row`` is not 0.
     """
 
     __slots__ = (
         "active",
+        "blamed_total",
+        "ejected_at_s",
+        "ejected_until_s",
+        "ejection",
+        "ejections_in_row",
+        "failures_in_row",
         "id",
         "key",
         "latency_at_s",
         "latency_s",
         "oldest_at_s",
         "reason",
+        "returned_at_s",
         "since_s",
         "state",
+        "trial_at_s",
+        "warming_since_s",
         "weight",
     )
 
@@ -72,11 +83,23 @@ class Endpoint:
         self.state = EndpointState.READY
         self.reason: str | None = None
         self.since_s = 0.0
+        self.warming_since_s = 0.0
+        """When its slow start began; 0.0 if it is not warming up."""
         # as traffic says
         self.active = 0
         self.latency_s = 0.0
         self.latency_at_s = 0.0
         self.oldest_at_s = 0.0
+        # as ejection says
+        self.ejection: str | None = None
+        """Why it is out, while it is; another state may hide it."""
+        self.failures_in_row = 0
+        self.blamed_total = 0
+        self.ejections_in_row = 0
+        self.ejected_at_s = 0.0
+        self.ejected_until_s = 0.0
+        self.trial_at_s = 0.0
+        self.returned_at_s = 0.0
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.id} {self.state.value} active={self.active} weight={self.weight:g} latency={self.latency_s * 1000:.1f}ms>"

@@ -27,11 +27,12 @@ NOISE_S = 0.001
 """Added to each estimate: differences well below are those of schedulers and loops, not of endpoints."""
 
 REFRESH_S = 0.1
-"""How often the pool's median and minimum are worked out again; in between the minimum only falls."""
+"""How often the pool's median and minimum are worked out again; in between the minimum only falls, and who has got its first sample counts
+as one without."""
 
 _OK = Outcome.OK
 # An enum's member costs a lookup in its metaclass on every use.
-_SEED_S = 1.0
+_UNKNOWN_S = 1.0
 _TRIAL_PENALTY = 1e6
 
 
@@ -40,25 +41,27 @@ class Ewma(ScanBalancer[E]):
 
     Latency is a time-weighted average over one second (`load.observe_ewma`), fading towards the pool's
     best while idle, and replaced by the endpoint's silence once that exceeds three times the estimate.
-    An endpoint without a sample is taken for an average one, fading like the others from the moment it
-    got ready; it gets one trial request at a time. All endpoints are looked at, above
+    An endpoint without a sample is asked next, for one trial request at a time: what others have taken says
+    nothing of it, least of all when they fail. All endpoints are looked at, above
     `scan.SCAN_LIMIT` five distinct ones.
 
-    Sources: cost from Finagle's Peak EWMA (its peaks and its ten seconds left out: they keep a healed
-    endpoint out for 23 s); the failure sample from linkerd2-proxy. Ties and near ties go to the
+    Sources: cost, and the trial of an endpoint without history, from Finagle's Peak EWMA (its peaks and its
+    ten seconds left out: they keep a healed endpoint out for 23 s); the failure sample from linkerd2-proxy. Ties and near ties go to the
     endpoint drawn first, by weight. The weight divides only what is in flight, since latency is already
     the endpoint's own; with nothing in flight it is the draw that respects weights. Simulated beside
     ``latency / weight * (active + 1)`` at right weights: p99 equal (51 ms each), and no starvation.
     """
 
     name = "ewma"
+    rule = "least cost (latency times queue); among near equals by lot"
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)
         # learned from samples, over the whole pool
         self.floor_s = 0.0
-        self.seed_s = _SEED_S
-        self.trial_s = _SEED_S
+        self.least_s = 0.0
+        """No estimate is below: the floor, or nothing as long as an endpoint has none."""
+        self.trial_s = _UNKNOWN_S
         self.refresh_at_s = 0.0
 
     def rebuild(self, ready: tuple[E, ...]) -> None:
@@ -76,7 +79,7 @@ class Ewma(ScanBalancer[E]):
         if exclude:
             candidates = self.others(candidates, exclude)
         floor_s = self.floor_s
-        base_s = floor_s + NOISE_S
+        base_s = self.least_s + NOISE_S
         best = None
         least = inf
         # The body of cost(), written out: this loop is most of what choosing costs.
@@ -87,7 +90,7 @@ class Ewma(ScanBalancer[E]):
                 continue
             latency_s = endpoint.latency_s
             if not latency_s:
-                latency_s = self.trial_s if active else forgotten(self.seed_s, now_s - endpoint.since_s, floor_s)
+                latency_s = self.trial_s if active else 0.0
             elif latency_s > floor_s:
                 latency_s = floor_s + (latency_s - floor_s) * exp((endpoint.latency_at_s - now_s) * _DECAY)
             if active and (waiting_at_s := endpoint.oldest_at_s) and now_s - waiting_at_s > HANG_FACTOR * latency_s:
@@ -106,7 +109,7 @@ class Ewma(ScanBalancer[E]):
         if endpoint.latency_s:
             latency_s = forgotten(endpoint.latency_s, now_s - endpoint.latency_at_s, self.floor_s)
         else:
-            latency_s = self.trial_s if active else forgotten(self.seed_s, now_s - endpoint.since_s, self.floor_s)
+            latency_s = self.trial_s if active else 0.0
         if active and endpoint.oldest_at_s and now_s - endpoint.oldest_at_s > HANG_FACTOR * latency_s:
             latency_s = now_s - endpoint.oldest_at_s
         return (latency_s + NOISE_S) * (active / endpoint.weight + 1.0)
@@ -124,9 +127,9 @@ class Ewma(ScanBalancer[E]):
             self._learn_pool()
         elif 0.0 < endpoint.latency_s < self.floor_s:
             self.floor_s = endpoint.latency_s
+            self.least_s = min(self.least_s, self.floor_s)
 
     def _learn_pool(self) -> None:
         self.floor_s = least_latency(self.ready)
-        typical_s = typical_latency(self.ready)
-        self.seed_s = typical_s or _SEED_S
-        self.trial_s = self.seed_s * (_TRIAL_PENALTY if typical_s else 1.0)
+        self.least_s = self.floor_s if all(endpoint.latency_s for endpoint in self.ready) else 0.0
+        self.trial_s = typical_latency(self.ready) * _TRIAL_PENALTY or _UNKNOWN_S

@@ -26,6 +26,7 @@ class LeastConnections(ScanBalancer[E]):
     """
 
     name = "least_connections"
+    rule = "fewest requests for its weight; among equals by lot"
 
     def pick(self, now_s: float, key: bytes | None = None, exclude: Collection[E] = ()) -> E | None:  # noqa: ARG002 the contract's arguments
         start = bisect(self.shares, self.draw())

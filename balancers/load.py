@@ -83,6 +83,23 @@ def observe_peak_ewma(endpoint: Endpoint, latency_s: float, outcome: Outcome, no
     endpoint.latency_at_s = now_s
 
 
+def give_up_on(endpoint: Endpoint, now_s: float, ready: Sequence[Endpoint]) -> None:
+    """A request to `endpoint` was answered by another one meanwhile, and waits no more.
+
+    How long it would have taken nobody knows. But what counts as latency while a request waits (*silence*, above)
+    must go on counting when it does not, or an endpoint that hangs would look well as soon as it is left alone: a
+    silence of more than `HANG_FACTOR` estimates becomes the estimate, which fades like any other (here, towards what is
+    typical of the others). The silence itself goes on.
+    """
+    if not endpoint.oldest_at_s:
+        return
+    silence_s = now_s - endpoint.oldest_at_s
+    known_s = forgotten(endpoint.latency_s, now_s - endpoint.latency_at_s, typical_latency(ready, besides=endpoint))
+    if silence_s > HANG_FACTOR * known_s:
+        endpoint.latency_s = silence_s
+        endpoint.latency_at_s = now_s
+
+
 def failure_sample(endpoint: Endpoint, elapsed_s: float, ready: Sequence[Endpoint]) -> float:
     """What a failure after `elapsed_s` counts as: a quick error must not look like a quick answer.
 

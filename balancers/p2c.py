@@ -25,6 +25,7 @@ class P2C(Balancer[E]):
     """
 
     name = "p2c"
+    rule = "the less busy of two drawn by lot"
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)

@@ -27,6 +27,7 @@ class PeakEwma(P2C[E]):
     """
 
     name = "peak_ewma"
+    rule = "least cost (peak latency times queue)"
 
     def pick(self, now_s: float, key: bytes | None = None, exclude: Collection[E] = ()) -> E | None:  # noqa: ARG002 the contract's arguments
         if len(self.ready) < 2 or exclude:

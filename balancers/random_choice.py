@@ -24,6 +24,7 @@ class RandomChoice(Balancer[E]):
     """
 
     name = "random"
+    rule = "drawn by lot, by weight"
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)

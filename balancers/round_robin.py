@@ -21,6 +21,7 @@ class RoundRobin(Balancer[E]):
     """
 
     name = "round_robin"
+    rule = "next in turn"
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)

@@ -30,6 +30,7 @@ class WeightedRoundRobin(Balancer[E]):
     """
 
     name = "weighted"
+    rule = "next in turn, by weight"
 
     def __init__(self, random: Random) -> None:
         super().__init__(random)

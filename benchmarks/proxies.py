@@ -99,8 +99,8 @@ def start_nginx(folder: Path, instances: list[int]) -> Proxy:
     return start("nginx", nginx(folder, "nginx", inner), [port], PROXY_CORE, folder)
 
 
-def start_gateway(folder: Path, instances: list[int]) -> Proxy:
-    """With its default balancer and its default route."""
+def start_gateway(folder: Path, instances: list[int], name: str = "gateway", **settings: object) -> Proxy:
+    """With its default balancer and its default route; `settings` are further sections of its configuration."""
     (port,) = free_ports(1)
     config = {
         "server": {"host": HOST, "port": port},
@@ -108,10 +108,18 @@ def start_gateway(folder: Path, instances: list[int]) -> Proxy:
         "services": {"bench": {"instances": [f"{HOST}:{each}" for each in instances]}},
         "auth": {"default": "none"},
         "logging": {"level": "warning", "access_log": False},
+        **settings,
     }
-    file = folder / "gateway.yaml"
+    file = folder / f"{name}.yaml"
     file.write_text(json.dumps(config, indent=1))
-    return start("gateway", [sys.executable, "-m", "lbgateway", "run", "--config", str(file)], [port], PROXY_CORE, folder)
+    return start(name, [sys.executable, "-m", "lbgateway", "run", "--config", str(file)], [port], PROXY_CORE, folder)
+
+
+def start_redis(folder: Path) -> Proxy:
+    """Empty, and with nothing on disk; beside the instances."""
+    (port,) = free_ports(1)
+    command = ["redis-server", "--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    return start("redis", command, [port], OTHER_CORE, folder)
 
 
 def nginx(folder: Path, name: str, inner: str) -> list[str]:

@@ -10,34 +10,43 @@ from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from balancers import Endpoint, Outcome, make_balancer
+from balancers.balancer import Balancer
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 @dataclass(frozen=True)
 class Host:
     """`workers` requests are served at once, each for `service_s` seconds in the mean; the rest queue.
 
-    Until `healed_at_s` it takes ten times as long.
+    From `ill_at_s` until `healed_at_s` it takes ten times as long.
     """
 
     workers: int
     service_s: float
     weight: float = 1.0
     healed_at_s: float = 0.0
+    ill_at_s: float = 0.0
 
     def service_at(self, now_s: float) -> float:
-        return self.service_s * (10.0 if now_s < self.healed_at_s else 1.0)
+        return self.service_s * (10.0 if self.ill_at_s <= now_s < self.healed_at_s else 1.0)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Hosts, and Poisson arrivals of `rate` requests per second for `duration_s` seconds."""
+    """Hosts, and `rate` requests per second for `duration_s` seconds.
+
+    `steady`: they come at an even pace, and each takes a host's mean service time; otherwise both are exponential.
+    """
 
     hosts: tuple[Host, ...]
     rate: float
     duration_s: float
+    steady: bool = False
 
 
 class Request(NamedTuple):
@@ -79,9 +88,33 @@ def requests_of(scenario: Scenario, seed: int) -> list[Request]:
     random = Random(seed)
     at_s, requests = 0.0, []
     while at_s < scenario.duration_s:
-        at_s += random.expovariate(scenario.rate)
-        requests.append(Request(at_s, random.expovariate(1.0)))
+        at_s += 1.0 / scenario.rate if scenario.steady else random.expovariate(scenario.rate)
+        requests.append(Request(at_s, 1.0 if scenario.steady else random.expovariate(1.0)))
     return requests
+
+
+ALL_KNOWING = "all_knowing"
+
+
+class AllKnowing(Balancer[Endpoint]):
+    """Knows of each host how many workers it has and how fast they are at this moment: what no balancer can beat.
+
+    The rule of ``benchmarks/all_knowing.py``.
+    """
+
+    def __init__(self, hosts: tuple[Host, ...]) -> None:
+        super().__init__(Random())
+        self.hosts = hosts
+
+    def pick(self, now_s: float, key: bytes | None = None, exclude: Collection[Endpoint] = ()) -> Endpoint | None:
+        return min(self.ready, key=lambda each: (self.cost(each, now_s), each.active / self.hosts[each.key].workers))
+
+    def cost(self, endpoint: Endpoint, now_s: float) -> float:
+        host = self.hosts[endpoint.key]
+        return host.service_at(now_s) * max(1.0, (endpoint.active + 1) / host.workers)
+
+    def observe(self, endpoint: Endpoint, latency_s: float, outcome: Outcome, now_s: float) -> None:
+        """Knows it already."""
 
 
 class Simulation:
@@ -90,7 +123,9 @@ class Simulation:
     def __init__(self, scenario: Scenario, balancer: str, seed: int) -> None:
         self.queues = [_Queue(host) for host in scenario.hosts]
         self.endpoints = tuple(Endpoint(i, f"host-{i}", host.weight) for i, host in enumerate(scenario.hosts))
-        self.balancer = make_balancer(balancer, Random(seed + 1))
+        self.balancer: Balancer[Endpoint] = (
+            AllKnowing(scenario.hosts) if balancer == ALL_KNOWING else make_balancer(balancer, Random(seed + 1))
+        )
         self.balancer.rebuild(self.endpoints)
         self.pending = requests_of(scenario, seed)
         self.ends: list[tuple[float, int, int, Request]] = []
@@ -137,5 +172,5 @@ class Simulation:
 
 
 def simulate(scenario: Scenario, balancer: str, seed: int = 1) -> Result:
-    """Play `scenario` with the balancer of that name."""
+    """Play `scenario` with the balancer of that name, or with `ALL_KNOWING`."""
     return Simulation(scenario, balancer, seed).run()

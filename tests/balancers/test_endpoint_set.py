@@ -340,3 +340,108 @@ def test_the_way_does_not_matter(first, second):
     detour.sync(second, 2.0)
     assert ids(direct.ready) == ids(detour.ready)
     assert ids(direct.suspects) == ids(detour.suspects)
+
+
+# -- slow start ------------------------------------------------------------------------------------
+
+
+def slowly(*keys: str) -> EndpointSet[Endpoint]:
+    """These are in use, and whoever joins them has a slow start of ten seconds."""
+    endpoints = EndpointSet(CountingRebuilds(Random(1)), make)
+    endpoints.slow_start_s = 10.0
+    endpoints.sync(members(*keys, weight=4.0), 1.0)
+    return endpoints
+
+
+def test_a_newcomer_gets_a_growing_share_of_its_weight():
+    """From a tenth on, in ten steps; then it is as ready as the others."""
+    endpoints = slowly("a")
+    endpoints.sync(members("a", "b", weight=4.0), 20.0)
+    b = endpoints.endpoints["b"]
+    assert (b.state, b.reason, ids(endpoints.ready)) == (EndpointState.WARMING, "slow start: 10% of its weight", "ab")
+    weights = []
+    for tenth in range(110):
+        endpoints.warm(20.0 + tenth / 10)
+        weights.append(round(b.weight, 6))
+    assert sorted(set(weights)) == [round(4.0 * (0.1 + 0.09 * step), 6) for step in range(11)]
+    assert weights == sorted(weights)
+    assert (b.state, b.reason, b.weight, endpoints.warming) == (READY, None, 4.0, ())
+    assert endpoints.balancer.rebuilds == 12  # type: ignore[attr-defined]  # for two syncs, nine steps and the end
+
+
+def test_the_first_ones_start_at_once():
+    """If all are cold, nobody can be spared; nor where nobody else is in use."""
+    endpoints = slowly("a", "b")
+    assert [endpoint.state for endpoint in endpoints.ready] == [READY, READY]
+    endpoints.sync(members("a", "b", state=CRITICAL), 2.0)
+    endpoints.sync(members("a", "b"), 3.0)
+    assert [endpoint.state for endpoint in endpoints.ready] == [READY, READY]
+
+
+@pytest.mark.parametrize(("before", "after"), [(CRITICAL, EndpointState.WARMING), (SUSPECT, READY), (READY, READY)])
+def test_who_comes_back_from_having_nothing_to_do_starts_slowly(before, after):
+    """Whoever took traffic all the time is warm."""
+    endpoints = slowly("a", "b")
+    endpoints.sync([*members("a"), Member("b", "b", 1, before)], 2.0)
+    endpoints.sync(members("a", "b"), 3.0)
+    assert endpoints.endpoints["b"].state is after
+
+
+def test_a_slow_start_goes_on_whatever_the_registry_says_of_others():
+    """Its weight may change meanwhile; being switched off ends it."""
+    endpoints = slowly("a")
+    endpoints.sync(members("a", "b"), 20.0)
+    endpoints.sync([*members("a"), Member("b", "b", 8.0)], 25.0)
+    b = endpoints.endpoints["b"]
+    assert (b.state, b.weight) == (EndpointState.WARMING, pytest.approx(8.0 * 0.55))
+    endpoints.slow_start_s = 0.0
+    endpoints.warm(25.1)
+    assert (b.state, b.weight) == (READY, 8.0)
+
+
+def test_ejection_hides_a_slow_start_and_does_not_end_it():
+    """Out is out; back again, it goes on where time has brought it."""
+    endpoints = slowly("a")
+    endpoints.sync(members("a", "b"), 20.0)
+    b = endpoints.endpoints["b"]
+    endpoints.eject(b, "fails", 21.0)
+    assert b.state is EndpointState.EJECTED
+    endpoints.uneject(b, 26.0)
+    assert (b.state, b.weight) == (EndpointState.WARMING, pytest.approx(0.64))
+def test_changes_are_told_with_the_state_before():
+    """Joining is none; other words for the same state are one."""
+    told = []
+    endpoints = EndpointSet(
+        LeastConnections(Random(1)), make, lambda e, before, now_s: told.append((e.id, before, e.state, e.reason, now_s))
+    )
+    endpoints.sync(members("a"), 1.0)
+    endpoints.sync([Member("a", "a", state=CRITICAL, reason="disk")], 2.0)
+    endpoints.sync([Member("a", "a", state=CRITICAL, reason="fan")], 3.0)
+    endpoints.sync((), 4.0)
+    assert told == [
+        ("a", READY, CRITICAL, "disk", 2.0),
+        ("a", CRITICAL, CRITICAL, "fan", 3.0),
+        ("a", CRITICAL, GONE, "no longer registered", 4.0),
+    ]
+
+
+def test_who_is_ejected_by_order_is_none_of_those_that_failed():
+    """No trial is made of it, and panic does not bring it back."""
+    endpoints = a_set("a", "b")
+    endpoints.panic_below(0.9)
+    endpoints.sync([Member("a", "a", state=EndpointState.EJECTED, reason="ejected by ann"), *members("b")], 2.0)
+    assert (ids(endpoints.ejected), endpoints.panic, ids(endpoints.ready)) == ("", False, "b")
+    endpoints.eject(endpoints.endpoints["b"], "failures", 3.0)
+    assert (ids(endpoints.ejected), endpoints.panic, ids(endpoints.ready)) == ("b", True, "b")
+
+
+def test_a_suspect_that_answers_is_offered_again():
+    """A failed connect was one word, a check that passes is the next."""
+    endpoints = EndpointSet(LeastConnections(Random(1)), make)
+    endpoints.sync(members("a", state=SUSPECT, reason="missing"), 1.0)
+    [a] = endpoints.suspects
+    endpoints.confirm(a, 1.5)
+    endpoints.fail_suspect(a, 2.0)
+    assert endpoints.pick(2.0) is None
+    endpoints.confirm(a, 3.0)
+    assert (endpoints.pick(3.0), a.reason) == (a, "missing")

@@ -64,7 +64,7 @@ def test_without_any_sample_requests_spread_by_count():
 
 
 def test_a_new_endpoint_gets_one_trial_until_it_has_answered():
-    """It is taken for an average one, but its empty queue must not attract a flood."""
+    """It is asked next, but its empty queue must not attract a flood."""
     *old, new = ready = pool(1, 1, 1)
     for endpoint in old:
         sampled(endpoint, 0.01)
@@ -76,16 +76,32 @@ def test_a_new_endpoint_gets_one_trial_until_it_has_answered():
     assert begin(balancer, 100.02) is new
 
 
-def test_a_new_endpoint_is_tried_even_where_the_average_is_bad():
-    """Most of the pool is slow: seeded with the median, the new one still fades into a trial."""
+def test_a_new_endpoint_is_asked_next_whatever_the_others_take():
+    """Most of the pool is slow: that says nothing of the new one."""
     fast, *slow, new = ready = pool(1, 1, 1, 1, 1)
     sampled(fast, 0.01)
     for endpoint in slow:
         sampled(endpoint, 1.0)
-    new.since_s = 100.0
     balancer = built("ewma", ready)
-    assert balancer.cost(new, 100.0) == pytest.approx(1.0 + NOISE_S)
-    assert balancer.cost(new, 108.0) < 1.05 * balancer.cost(fast, 108.0)
+    assert balancer.cost(new, 100.0) == NOISE_S
+    assert begin(balancer, 100.0) is new
+
+
+@given(seeds, st.integers(1, 4))
+def test_failures_at_a_cold_start_keep_nobody_from_being_tried(seed, failing):
+    """One request at a time to five endpoints that nobody knows: each is asked within the first five, however many of them fail at once."""
+    ready = pool(*[1] * 5)
+    balancer, asked = built("ewma", ready, seed), []
+    for turn in range(5):
+        endpoint = begin(balancer, 100.0 + turn / 10)
+        asked.append(endpoint)
+        if endpoint in ready[:failing]:
+            end(balancer, endpoint, 0.001, 100.001 + turn / 10, Outcome.FAILED_REMOTE)
+        else:
+            end(balancer, endpoint, 0.02, 100.02 + turn / 10)
+    assert set(asked) == set(ready)
+    later = [begin(balancer, 100.6) for _ in range(12)]
+    assert set(ready[failing:]) <= set(later)
 
 
 def test_a_slow_endpoint_is_left_alone_but_not_for_ever():
@@ -146,13 +162,13 @@ def test_the_pool_is_learnt_again_ten_times_a_second():
     balancer = Ewma(Random(1))
     balancer.rebuild(ready)
     balancer.observe(a, 0.02, Outcome.OK, 100.0)
-    assert (balancer.floor_s, balancer.seed_s) == (0.02, 0.02)
+    assert (balancer.floor_s, balancer.least_s, balancer.trial_s) == (0.02, 0.0, 0.02 * 1e6)
     balancer.observe(b, 0.01, Outcome.OK, 100.01)
-    assert (balancer.floor_s, balancer.seed_s) == (0.01, 0.02)
+    assert (balancer.floor_s, balancer.least_s, balancer.trial_s) == (0.01, 0.0, 0.02 * 1e6)
     balancer.observe(b, 0.05, Outcome.OK, 100.02)
     assert balancer.floor_s == 0.01
     balancer.observe(a, 0.02, Outcome.OK, 100.2)
-    assert balancer.floor_s == pytest.approx(b.latency_s)
+    assert balancer.floor_s == balancer.least_s == pytest.approx(b.latency_s)
     balancer.observe(a, 9.0, Outcome.ABANDONED, 100.21)
     assert balancer.floor_s == pytest.approx(b.latency_s)
 

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancers import Outcome
-from balancers.load import FAILURE_CAP_S, failure_sample, forgotten, least_latency, observe_ewma, observe_peak_ewma, typical_latency
+from balancers.load import (
+    FAILURE_CAP_S,
+    failure_sample,
+    forgotten,
+    give_up_on,
+    least_latency,
+    observe_ewma,
+    observe_peak_ewma,
+    typical_latency,
+)
 from tests.balancers.pools import pool, sampled
 
 OBSERVERS = [observe_ewma, observe_peak_ewma]
@@ -134,3 +143,31 @@ def test_forgetting_leads_from_the_estimate_to_the_best(latency_s, idle_s, part)
     assert floor_s * 0.999 <= faded_s <= latency_s * 1.001
     assert forgotten(latency_s, 0.0, floor_s) == pytest.approx(latency_s)
     assert forgotten(latency_s, inf, floor_s) == pytest.approx(floor_s)
+
+
+@pytest.mark.parametrize(
+    ("known_s", "silent_since_s", "estimate_s", "sampled_at_s"),
+    [
+        (0.1, 0.0, 0.1, 100.0),
+        (0.1, 101.8, 0.1, 100.0),
+        (0.1, 101.6, 0.4, 102.0),
+        (0.0, 101.9, 0.0, 100.0),
+        (0.0, 101.6, 0.4, 102.0),
+    ],
+)
+def test_silence_goes_on_counting_when_nobody_waits_for_it(known_s, silent_since_s, estimate_s, sampled_at_s):
+    """More than three estimates of it become the estimate; whoever has answered others meanwhile keeps no silence."""
+    endpoint = sampled(pool(1)[0], known_s, 100.0)
+    endpoint.oldest_at_s = silent_since_s
+    give_up_on(endpoint, 102.0, (endpoint, sampled(pool(1)[0], 0.1, 100.0)))
+    assert (endpoint.latency_s, endpoint.latency_at_s, endpoint.oldest_at_s) == (pytest.approx(estimate_s), sampled_at_s, silent_since_s)
+
+
+def test_a_silence_that_goes_on_counts_for_more_each_time():
+    """However long the last one was: what is compared is the estimate as it has faded meanwhile."""
+    first, second = ready = pool(1, 1)
+    sampled(second, 0.01, 100.0)
+    first.oldest_at_s = 100.0
+    for now_s in (100.1, 102.0, 106.0, 111.0):
+        give_up_on(first, now_s, ready)
+        assert first.latency_s == pytest.approx(now_s - 100.0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from balancers import BALANCERS
-from tests.balancers.simulation import Host, Scenario, requests_of, simulate
+from tests.balancers.simulation import ALL_KNOWING, Host, Scenario, requests_of, simulate
 
 SEEDS = (1, 2, 3)
 
@@ -94,3 +94,41 @@ def test_a_healed_host_is_back_in_seconds():
     shares = {name: simulate(HEALING, name).share(4, since_s=7.0) for name in ("ewma", "peak_ewma")}
     assert shares["ewma"] > 0.15
     assert shares["peak_ewma"] < 0.5 * shares["ewma"]
+
+
+# -- beside a client that knows everything ---------------------------------------------------------
+
+WELL = Host(4, 0.02)
+ILL = replace(WELL, ill_at_s=2.0, healed_at_s=99.0)
+HEALS = replace(WELL, ill_at_s=2.0, healed_at_s=7.0)
+ANYTHING = {
+    "equal": ((WELL,) * 5, 1.15),
+    "one turns ten times slower": ((ILL, *(WELL,) * 4), 1.25),
+    "capacities 1:1:1:4:4": ((replace(WELL, workers=2),) * 3 + (replace(WELL, workers=8),) * 2, 1.4),
+    "one turns slow and heals": ((HEALS, *(WELL,) * 4), 1.15),
+}
+"""The worlds of ``benchmarks/beside_all_knowing.py``, and how many times the p99 of one who knows everything there may be."""
+
+
+@pytest.mark.parametrize("steady", [True, False])
+@pytest.mark.parametrize("world", ANYTHING)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_default_is_near_to_what_can_be_done(world, steady, seed):
+    """400 requests a second from a cold start: at an even pace and all alike, or both exponential."""
+    hosts, at_most = ANYTHING[world]
+    scenario = Scenario(hosts, rate=400, duration_s=12, steady=steady)
+    default, best = (simulate(scenario, name, seed).percentile_ms(0.99) for name in ("ewma", ALL_KNOWING))
+    assert default <= at_most * best
+
+
+@pytest.mark.parametrize("steady", [True, False])
+def test_who_heals_has_its_share_again(steady):
+    """A few seconds after it is well; all others have the same."""
+    scenario = Scenario((HEALS, *(WELL,) * 4), rate=400, duration_s=12, steady=steady)
+    assert all(simulate(scenario, "ewma", seed).share(0, since_s=9.0) >= 0.08 for seed in SEEDS)
+
+
+def test_nobody_beats_the_one_who_knows_everything():
+    """The yardstick itself: where hosts differ, no balancer's tail is shorter."""
+    best = p99_ms(UNEQUAL, ALL_KNOWING)
+    assert all(best <= 1.01 * p99_ms(UNEQUAL, name) for name in BALANCERS)
