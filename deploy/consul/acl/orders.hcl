@@ -1,0 +1,4 @@
+# What the service `orders` needs to register itself, and nothing else. One such file, and one token, for each service.
+service "orders" {
+  policy = "write"
+}
