@@ -7,6 +7,7 @@ these; the data plane returns them. An exception that is not in this tree is a b
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 from typing import ClassVar
 
 
@@ -33,6 +34,8 @@ class GatewayError(Exception):
     """The error type of RFC 9209, section 2.3."""
     retry_safe: ClassVar[bool] = False
     """True if the upstream cannot have seen any of the request."""
+    instead: ClassVar[tuple[str, bytes] | None] = None
+    """Content type and body of an answer that an operator has put in the place of the problem."""
 
     def __init__(self, detail: str = "", *, cause: str = "", headers: bytes = b"", close: bool = False) -> None:
         super().__init__(detail or self.title)
@@ -53,6 +56,10 @@ class Unauthenticated(GatewayError):
     origin, proxy_status = Origin.CLIENT, "http_request_denied"
 
 
+INVALID_TOKEN = b'WWW-Authenticate: Bearer error="invalid_token"\r\n'
+"""The challenge of 401, for a missing token as well, on all doors: one answer, whatever is wrong (the contract, section 7)."""
+
+
 class Forbidden(GatewayError):
     status, slug, title = 403, "forbidden", "Not allowed"
     origin, proxy_status = Origin.CLIENT, "http_request_denied"
@@ -66,6 +73,13 @@ class NoRoute(GatewayError):
 class MethodNotAllowed(GatewayError):
     status, slug, title = 405, "method_not_allowed", "Method not allowed"
     origin, proxy_status = Origin.CLIENT, "http_request_denied"
+
+
+class Ambiguous(GatewayError):
+    """Of the admin API: one name for several things."""
+
+    status, slug, title = 409, "ambiguous", "More than one thing is called so"
+    origin, proxy_status = Origin.CLIENT, "http_request_error"
 
 
 class RequestTimeout(GatewayError):
@@ -127,7 +141,13 @@ class BreakerOpen(GatewayError):
 
 class Overloaded(GatewayError):
     status, slug, title = 503, "overloaded", "Too much to do"
-    proxy_status = "connection_limit_reached"
+    proxy_status, retry_safe = "connection_limit_reached", True
+
+
+class AuthUnavailable(GatewayError):
+    """A credential that may be good: whoever could tell does not answer. Never 401, which would make a client throw it away."""
+
+    status, slug, title = 503, "auth_unavailable", "Credentials cannot be checked at the moment"
 
 
 class Draining(GatewayError):
@@ -155,3 +175,9 @@ class Redirected(GatewayError):
 REDIRECTS: dict[int, type[Redirected]] = {
     status: type(f"Redirected{status}", (Redirected,), {"status": status}) for status in (301, 302, 303, 307, 308)
 }
+
+
+@lru_cache(maxsize=256)
+def substitute(status: int, content_type: str, body: str) -> type[BreakerOpen]:
+    """`BreakerOpen` with an answer that the configuration gives; the same class for the same answer."""
+    return type("Substitute", (BreakerOpen,), {"status": status, "instead": (content_type, body.encode())})

@@ -21,6 +21,16 @@ _RETRY_LATER = frozenset((429, 503))
 _RETRY_AFTER = b"Retry-After: 1\r\n"
 
 
+class Manner(TypedDict, total=False):
+    """How an answer goes to a client; see `render`."""
+
+    date: bytes
+    extra: bytes
+    head_only: bool
+    close: bool
+    http10: bool
+
+
 class Problem(TypedDict):
     type: str
     title: str
@@ -42,18 +52,28 @@ _prepared: dict[type[GatewayError], _Prepared] = {}
 
 
 def render(
-    error: GatewayError, request_id: bytes, *, date: bytes = b"", head_only: bool = False, close: bool = False, http10: bool = False
+    error: GatewayError,
+    request_id: bytes,
+    *,
+    date: bytes = b"",
+    extra: bytes = b"",
+    head_only: bool = False,
+    close: bool = False,
+    http10: bool = False,
 ) -> bytes:
     """A complete HTTP/1.1 response.
 
-    `date` is a whole header line with its CRLF, or empty. `head_only` (the request was HEAD) leaves out the body but
+    `date` and `extra` are whole header lines with their CRLF, or empty. `head_only` (the request was HEAD) leaves out the body but
     not its length. `close` or ``error.close`` announces the end of the connection; without it a client of
     HTTP/1.0 (`http10`) is told that the connection stays open, which it would not assume.
     """
     prepared = _prepared.get(type(error)) or _prepare(type(error))
-    opening = prepared.plain_body if error.detail == error.title else prepared.body + json.dumps(error.detail).encode()
-    body = opening + b',"request_id":' + _json_string(request_id) + b"}"
-    lines = [prepared.head, date, b"X-Request-Id: ", request_id, b"\r\n", error.headers]
+    if error.instead is not None:
+        body = error.instead[1]
+    else:
+        opening = prepared.plain_body if error.detail == error.title else prepared.body + json.dumps(error.detail).encode()
+        body = opening + b',"request_id":' + _json_string(request_id) + b"}"
+    lines = [prepared.head, date, extra, b"X-Request-Id: ", request_id, b"\r\n", error.headers]
     if error.status in _RETRY_LATER and b"retry-after:" not in error.headers.lower():
         lines.append(_RETRY_AFTER)
     if close or error.close:
@@ -77,7 +97,7 @@ def _prepare(error: type[GatewayError]) -> _Prepared:
 
 def _fixed_fields(error: type[GatewayError]) -> list[tuple[str, str]]:
     return [
-        ("Content-Type", CONTENT_TYPE),
+        ("Content-Type", CONTENT_TYPE if error.instead is None else error.instead[0]),
         ("Cache-Control", "no-store"),
         ("Proxy-Status", f"lbgateway; error={error.proxy_status}"),
         ("Via", VIA),

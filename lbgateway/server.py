@@ -4,66 +4,132 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
-import resource
+import os
 import signal
-import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
 
-from lbgateway.config import ConfigErrors
+from lbgateway.dataplane.admin_protocol import AdminProtocol
 from lbgateway.dataplane.protocol import GatewayProtocol
+from lbgateway.handover import Handover
+from lbgateway.listeners import Listeners, address_of
+from lbgateway.open_files import fit_to_open_files
+from lbgateway.preamble import Preambles
+from lbgateway.reloading import reload_settings
 from lbgateway.runtime import Gateway
+from lbgateway.self_registration import registration_id
+from lbgateway.succession import informed, pass_on
+from lbgateway.systemd import ServiceManager
+from lbgateway.tls import server_context
 
 if TYPE_CHECKING:
+    import socket
+    import ssl
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import FrameType
-
-    from uvicorn.server import ServerState
 
     from lbgateway.config import Settings
     from lbgateway.dataplane.plane import DataPlane
+    from lbgateway.handover import Successor
+    from lbgateway.takeover import Predecessor
 
 log = structlog.get_logger("lbgateway")
 
-BACKLOG = 4096
 FIRST_ANSWER_S = 1.0
 """How long a start waits for the registry, so that the first clients find its services."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SPARE_FILES = 128
-"""Open files that are neither a client's connection nor an upstream's."""
 
 
 class GatewayServer(uvicorn.Server):
-    """uvicorn with our way of stopping: drain first, exit with 0, never raise the signal again."""
+    """uvicorn with our way of stopping: drain first, exit with 0, never raise the signal again.
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway, listeners: Sequence[socket.socket]) -> None:
+    `admin`: the sockets of `admin.listen`, open until the end, so that the drain can be watched there. `predecessor`: who
+    serves on all of them until we do. `meeting`: where a successor of ours may find us, nowhere by default.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        gateway: Gateway,
+        sockets: Sequence[socket.socket],
+        *,
+        admin: Sequence[socket.socket] = (),
+        predecessor: Predecessor | None = None,
+        meeting: Sequence[Path] = (),
+    ) -> None:
         super().__init__(config)
         self.gateway = gateway
-        self.listeners = list(listeners)
+        self.manager = ServiceManager(os.environ)
+        self.predecessor = predecessor
+        server = gateway.settings.server
+        make_protocol = partial(GatewayProtocol, gateway.plane, self.server_state)
+        self.listeners = Listeners(
+            sockets, make_protocol, tls=server_context(server.tls), handshake_s=server.header_timeout, preambles=preambles_of(gateway)
+        )
+        self.servers = self.listeners.servers  # type: ignore[assignment]  # uvicorn closes them, which a doorkeeper can
+        self.admin = Listeners(admin, partial(AdminProtocol, gateway.plane), tls=None, handshake_s=server.header_timeout)
+        self.handover: Handover | None = None
+        if meeting:
+            self.handover = Handover(meeting, lambda: self.listeners.sockets, self.retire, lambda: self.admin.sockets)
+        self.pause: asyncio.TimerHandle | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield  # `signals` captures them, and for longer
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Leave the registry, and stop once that is known; a second signal stops at once."""
+        pause_s = self.gateway.leave() if self.started and not self.gateway.leaving else 0.0
+        if pause_s:
+            log.info("leaving the registry, the port stays open for those who have not heard", drain_pause_seconds=pause_s)
+            self.pause = self.gateway.loop.call_later(pause_s, self.stop, sig, frame)
+            return
+        if self.pause is not None:
+            self.pause.cancel()
+        self.stop(sig, frame)
+
+    def stop(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
             if self.started:
                 self.close_listeners()
-            self.gateway.drain()
-            log.info(
-                "stopping: no new connections, what runs may finish",
-                signal=signal.Signals(sig).name,
-                requests_active=len(self.gateway.plane.active),
-                connections=len(self.gateway.plane.connections),
-                drain_timeout_seconds=self.gateway.settings.server.drain_timeout,
-            )
+            self.manager.stopping()
+            self._drain("stopping: no new connections, what runs may finish", signal=signal.Signals(sig).name)
         super().handle_exit(sig, frame)
+
+    def retire(self, successor: Successor) -> None:
+        """Another process accepts connections on our sockets: finish what runs, and end."""
+        if self.should_exit:
+            return
+        if self.pause is not None:
+            self.pause.cancel()
+        self.listeners.leave()
+        self.admin.leave()
+        pass_on(self.gateway, successor)
+        self.manager.succeeded_by(successor.pid)
+        self._drain("handed over: another process serves the port now, what runs here may finish", successor=successor.pid)
+        super().handle_exit(signal.SIGTERM, None)
+
+    def _drain(self, event: str, **why: Any) -> None:
+        if self.handover is not None:
+            self.handover.close()
+        self.gateway.drain()
+        plane, drain_timeout_s = self.gateway.plane, self.gateway.settings.server.drain_timeout
+        self.config.timeout_graceful_shutdown = drain_timeout_s  # type: ignore[assignment]  # uvicorn waits for fractions as well
+        log.info(
+            event, **why, requests_active=len(plane.active), connections=len(plane.connections), drain_timeout_seconds=drain_timeout_s
+        )
+
+    def addresses(self) -> dict[str, list[str]]:
+        """Where clients and, if they have a door of their own, operators come in."""
+        told = {"addresses": [address_of(each, secure=self.listeners.secure) for each in self.listeners.sockets]}
+        admin = [address_of(each) for each in self.admin.sockets]
+        return {**told, "admin": admin} if admin else told
 
     def close_listeners(self) -> None:
         """Accept who has come, then close the door, with nothing in between.
@@ -71,21 +137,37 @@ class GatewayServer(uvicorn.Server):
         Before any answer says ``Connection: close``: clients would all come back at the very moment at which
         the door closes, and the kernel resets whoever waits behind it.
         """
-        waiting = [connection for listener in self.listeners for connection in accept_waiting(listener)]
-        for server in self.servers:
-            server.close()
-        self.listeners.clear()
-        for connection in waiting:
-            self.gateway.plane.spawn(self._take_in(connection))
+        for connection in self.listeners.close():
+            self.gateway.plane.spawn(self.listeners.take_in(connection))
 
-    async def _take_in(self, connection: socket.socket) -> None:
-        make_protocol: Callable[..., GatewayProtocol] = self.config.http_protocol_class  # type: ignore[assignment]  # ours, see `uvicorn_config`
-        with contextlib.suppress(OSError):  # gone already
-            await self.gateway.loop.connect_accepted_socket(partial(make_protocol, self.config, self.server_state, {}), connection)
+    def greet(self, tls: ssl.SSLContext | None) -> None:
+        """A reload has brought other certificates, maybe under the same names: new clients get them."""
+        preambles = preambles_of(self.gateway)
+        if not self.should_exit and (tls or preambles or self.listeners.secure or self.listeners.preambles):
+            self.gateway.plane.spawn(self.listeners.rekey(tls, self.gateway.settings.server.header_timeout, preambles))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 uvicorn's signature
+        await super().startup(sockets=[])  # all but the sockets: those are ours, for TLS that can be changed
+        self.servers = self.listeners.servers  # type: ignore[assignment]  # uvicorn closes them, which a doorkeeper can
+        await self.listeners.open()
+        await self.admin.open()
+        if self.listeners.sockets and not self.should_exit:
+            self.gateway.plane.spawn(self.succeed(self.listeners.sockets[0].getsockname()[1]))
+
+    async def succeed(self, port: int) -> None:
+        """We serve: send away who did so before, and let it be known."""
+        if self.handover is not None:
+            self.handover.open()
+        if self.predecessor is not None:
+            await self.predecessor.retire(registration_id(self.gateway.settings, port))
+        if not self.should_exit:
+            self.gateway.open(port)
+            self.manager.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.close_listeners()  # where the signal came before the start was complete
         await super().shutdown(sockets)
+        self.admin.leave()
 
 
 @contextlib.contextmanager
@@ -100,54 +182,49 @@ def signals(loop: asyncio.AbstractEventLoop, handlers: Mapping[signal.Signals, C
             loop.remove_signal_handler(number)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        OSError: the address cannot be had, with a message for people.
-
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise OSError(error.errno, f"{host}:{port} is in use by another process") from None
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    listener.setblocking(False)
-    return listener
+def collect_seldom() -> None:
+    """What is alive now lives as long as the process: no collection need look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 async def serve(
     settings: Settings,
     *,
     sockets: Sequence[socket.socket],
+    admin: Sequence[socket.socket] = (),
     reload: Callable[[], Settings] | None = None,
     on_started: Callable[[Gateway], None] | None = None,
+    predecessor: Predecessor | None = None,
+    meeting: Sequence[Path] = (),
 ) -> None:
-    """Run one gateway on `sockets` until SIGINT or SIGTERM; SIGHUP asks `reload` for new settings."""
+    """Run one gateway on `sockets` until SIGINT, SIGTERM or a successor; SIGHUP asks `reload` for new settings.
+
+    `admin`, `predecessor` and `meeting` as for `GatewayServer`.
+
+    Raises:
+        RegistryNotStarted: with `discovery.provider: embedded` only.
+        TakeoverFailed: the registry does not answer, while `predecessor` still knows what it last said.
+
+    """
     loop = asyncio.get_running_loop()
     settings = fit_to_open_files(settings)
     gateway = Gateway(settings, loop)
-    server = GatewayServer(uvicorn_config(gateway, settings), gateway, sockets)
+    server = GatewayServer(
+        uvicorn_config(gateway, settings), gateway, sockets, admin=admin, predecessor=predecessor, meeting=meeting
+    )  # fmt: skip
     handlers: dict[signal.Signals, Callable[[], None]] = {number: partial(server.handle_exit, number, None) for number in STOP_SIGNALS}
     if reload is not None:
-        handlers[signal.SIGHUP] = partial(reload_settings, gateway, reload)
+        handlers[signal.SIGHUP] = partial(reload_settings, server, reload)
     with signals(loop, handlers):
         try:
             await gateway.start()
-            await gateway.settle(FIRST_ANSWER_S)
-            # What is alive now lives as long as the process: no collection need look at it again.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(20_000, 20, 50)
+            await (gateway.settle(FIRST_ANSWER_S) if predecessor is None else informed(gateway))
+            collect_seldom()
             if on_started is not None:
                 on_started(gateway)
-            log.info("listening", addresses=[address_of(listener) for listener in sockets], **gateway.summary())
+            log.info("listening", **server.addresses(), **gateway.summary())
             await server.serve(sockets=list(sockets))
             cut_what_is_left(gateway.plane)
         finally:
@@ -156,38 +233,32 @@ async def serve(
     log.info("stopped")
 
 
-def accept_waiting(listener: socket.socket) -> list[socket.socket]:
-    """The connections that clients believe to have, but that nobody has looked at yet: closing the listener would reset them."""
-    accepted = []
-    with contextlib.suppress(OSError):  # in the end BlockingIOError; or too many open files
-        while True:
-            accepted.append(listener.accept()[0])
-    return accepted
-
-
 def cut_what_is_left(plane: DataPlane) -> None:
-    """End the connections that `server.drain_timeout` was too short for."""
-    if plane.connections:
-        log.warning(
-            "server.drain_timeout is over, what was left is cut", connections=len(plane.connections), requests_active=len(plane.active)
-        )
+    """End the connections that `server.drain_timeout` was too short for, and those of operators, who may stay until the end."""
+    late = sum(not isinstance(protocol, AdminProtocol) for protocol in plane.connections)
+    if late:
+        log.warning("server.drain_timeout is over, what was left is cut", connections=late, requests_active=len(plane.active))
     for protocol in tuple(plane.connections):
         protocol.abort()
 
 
+def preambles_of(gateway: Gateway) -> Preambles | None:
+    """What connections have to begin with; None if with nothing."""
+    server = gateway.settings.server
+    if not server.proxy_protocol:
+        return None
+    return Preambles(gateway.plane.trusts, timeout_s=server.header_timeout, most=server.max_connections)
+
+
 def uvicorn_config(gateway: Gateway, settings: Settings) -> uvicorn.Config:
     """The server part of uvicorn only: no parser, no access log, no headers, no logging of its own."""
-    plane: DataPlane = gateway.plane
-
-    def make_protocol(config: Any, server_state: ServerState, app_state: Any, _loop: Any = None) -> GatewayProtocol:  # noqa: ARG001 uvicorn's call
-        return GatewayProtocol(plane, server_state)
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        await plane.application(scope, receive, send)
+        await gateway.plane.application(scope, receive, send)
 
     return uvicorn.Config(
         application,
-        http=make_protocol,  # type: ignore[arg-type]  # uvicorn only calls it
+        http=GatewayProtocol,  # in its place; it is our listeners that make them
         ws="none",
         lifespan="off",
         log_config=None,
@@ -195,43 +266,5 @@ def uvicorn_config(gateway: Gateway, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=max(1, round(settings.server.drain_timeout)),
+        timeout_graceful_shutdown=round(settings.server.drain_timeout),  # until the stop, which knows it better
     )
-
-
-def reload_settings(gateway: Gateway, reload: Callable[[], Settings]) -> None:
-    """Take over the file as it is now; if it is bad, say why and keep the old one."""
-    try:
-        settings = fit_to_open_files(reload())
-        gateway.reload(settings)
-    except ConfigErrors as bad:
-        log.error("reload refused, the old configuration stays", errors=[str(error) for error in bad.errors])  # noqa: TRY400 the errors say it all
-        return
-    except Exception:
-        log.exception("reload failed, the old configuration stays")
-        return
-    for warning in settings.warnings:
-        log.warning("configuration", warning=warning)
-    log.info("reloaded", **gateway.summary())
-
-
-def fit_to_open_files(settings: Settings) -> Settings:
-    """Raise the limit of open files to its hard bound; lower ``max_connections`` if two files each would not fit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = settings.server.max_connections
-    if soft != hard:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-    fitting = (soft - SPARE_FILES) // 2 if soft != resource.RLIM_INFINITY else wanted
-    if fitting >= wanted:
-        return settings
-    log.warning("server.max_connections lowered to fit the open-files limit", wanted=wanted, max_connections=fitting, open_files=soft)
-    return settings.model_copy(update={"server": settings.server.model_copy(update={"max_connections": max(1, fitting)})})
-
-
-def address_of(listener: socket.socket) -> str:
-    """The address as in a URL."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""The admin API's JSON as tables: decided here as plain rows, drawn with rich on a terminal, with spaces elsewhere.
+"""The admin API's JSON as tables: decided here as plain rows; `lbgateway.cli.drawing` shows them.
 
 Keys may be missing: the gateway may be older or newer than this command.
 """
@@ -6,37 +6,23 @@ Keys may be missing: the gateway may be older or newer than this command.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 MAX_CELL = 60
-LAST_COLUMN = 30
-PADDING = 3
-
-STYLES = {
-    "ready": "green",
-    "warming": "yellow",
-    "suspect": "yellow",
-    "draining": "yellow",
-    "maintenance": "yellow",
-    "ejected": "red",
-    "unhealthy": "red",
-    "critical": "red",
-    "gone": "dim",
-}
-"""How a terminal shows a cell that holds just this word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Lines, a table, and lines again."""
+    """Lines, a table, and lines again. `least`: the columns that a narrow terminal can do without, the first of them first."""
 
     above: Sequence[str] = ()
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     below: Sequence[str] = field(default_factory=list)
+    least: Sequence[str] = ()
 
 
 Body = dict[str, Any]
@@ -51,15 +37,33 @@ def routes(body: Body) -> Page:
             text(route.get("methods") or "*"),
             _target(route),
             _path(route),
-            text(route.get("auth")),
+            text(" ".join([str(route.get("auth")), *route.get("scopes", ())])),
+            _limit(route.get("limit")),
             text(route.get("source")),
             "disabled" if route.get("error") else "ok",
         ]
         for route in body.get("routes", ())
+        if not route.get("tag")
     ]
-    wrong = [f"{text(route.get('prefix'))} is disabled: {clean(route['error'])}" for route in body.get("routes", ()) if route.get("error")]
-    columns = ("HOST", "PREFIX", "METHODS", "TO", "PATH", "AUTH", "SOURCE", "STATE")
-    return Page([] if rows else ["There are no routes."], columns, rows, [*wrong, *_unexposed(body)])
+    wrong = [_wrong(route) for route in body.get("routes", ()) if route.get("error")]
+    columns = ("HOST", "PREFIX", "METHODS", "TO", "PATH", "AUTH", "LIMIT", "SOURCE", "STATE")
+    below = [*wrong, *_config_key(body), *_unexposed(body)]
+    return Page([] if rows else ["There are no routes."], columns, rows, below, ("SOURCE", "PATH", "METHODS", "LIMIT"))
+
+
+def _wrong(route: Mapping[str, Any]) -> str:
+    """Why a route, or a tag that is about one, is not in force."""
+    if route.get("tag"):
+        return f"{clean(route.get('service'))}: tag {clean(route['tag'])}: {clean(route['error'])}"
+    owner = f" of {clean(route['service'])}" if route.get("service") else ""
+    return f"{clean(route.get('host') or '')}{clean(route.get('prefix'))}{owner} is disabled: {clean(route['error'])}"
+
+
+def _config_key(body: Body) -> list[str]:
+    key = body.get("config_key")
+    if not key or not key.get("error"):
+        return []
+    return [f"config_key {clean(key.get('key'))} ({clean(key.get('state'))}): {clean(line)}" for line in key["error"].splitlines()]
 
 
 def _target(route: Mapping[str, Any]) -> str:
@@ -69,6 +73,14 @@ def _target(route: Mapping[str, Any]) -> str:
     # A template leads to as many services as there are; the name in the path says which.
     template = "{service}" if "{service}" in str(route.get("prefix")) else None
     return text(route.get("service") or template)
+
+
+def _limit(limit: Mapping[str, Any] | None) -> str:
+    """``100/1s by client``, with the burst where that is another number."""
+    if not limit:
+        return "-"
+    burst = "" if limit.get("burst") == limit.get("requests") else f" burst {limit.get('burst')}"
+    return text(f"{limit.get('requests')}/{limit.get('per_seconds', 0):g}s{burst} by {limit.get('key')}")
 
 
 def _path(route: Mapping[str, Any]) -> str:
@@ -106,6 +118,9 @@ _DETAILS: tuple[tuple[str, Callable[[Mapping[str, Any]], Any]], ...] = (
 )
 
 
+_PANIC = "PANIC: too few of its instances are usable, so all of them are used."
+
+
 def upstreams(body: Body) -> Page:
     """``/admin/upstreams``: one row per instance; a service without any has a row that says so."""
     columns = (*_OVERVIEW, _REASON)
@@ -116,11 +131,25 @@ def upstreams(body: Body) -> Page:
         rows += [[name, *(text(value(each)) for _, value in columns)] for each in instances]
         if not instances:
             rows.append([name, "no instances", *("-" for _ in columns[1:])])
-    above = [_summary(body)] if rows else [_summary(body), "No service is known."]
-    return Page(above, ("SERVICE", *(title for title, _ in columns)), rows, _unexposed(body))
+    above = [summary(body)] if rows else [summary(body), "No service is known."]
+    titles = ("SERVICE", *(title for title, _ in columns))
+    return Page(above, titles, rows, [*_in_trouble(body), *_unexposed(body)], ("WEIGHT", "LATENCY", "ADDRESS", "REQUESTS"))
 
 
-def _summary(body: Body) -> str:
+def _in_trouble(body: Body) -> list[str]:
+    """What is the matter with whole services, which no row of an instance can say."""
+    lines = []
+    for service in body.get("services", ()):
+        name, breaker = clean(service.get("name")), service.get("breaker") or {}
+        if breaker.get("state") not in (None, "closed"):
+            failed = breaker.get("failure_ratio", 0)
+            lines.append(f"{name}: its breaker is {clean(breaker['state'])}, {failed:.0%} of recent requests failed")
+        if service.get("panic"):
+            lines.append(f"{name}: {_PANIC}")
+    return lines
+
+
+def summary(body: Body) -> str:
     gateway, discovery = body.get("gateway", {}), body.get("discovery", {})
     age = discovery.get("age_seconds")
     confirmed = f", confirmed {age:.1f} s ago" if isinstance(age, (int, float)) else ""
@@ -132,20 +161,22 @@ def _summary(body: Body) -> str:
 
 def upstream(body: Body) -> Page:
     """``/admin/upstreams/{service}``: the service's own lines, then its instances with all there is to know."""
-    above = [_summary(body), _service(body)]
+    above = [summary(body), service_line(body)]
     if body.get("panic"):
-        above.append("PANIC: too few of its instances are usable, so all of them are used.")
+        above.append(_PANIC)
     rows = [[text(value(each)) for _, value in _DETAILS] for each in body.get("instances", ())]
-    return Page(above if rows else [*above, "It has no instances."], [title for title, _ in _DETAILS], rows)
+    least = ("IDLE", "P50", "SINCE", "TAGS", "NODE", "WEIGHT", "LATENCY", "ADDRESS", "P99", "REQUESTS")
+    return Page(above if rows else [*above, "It has no instances."], [title for title, _ in _DETAILS], rows, least=least)
 
 
-def _service(body: Body) -> str:
-    breaker = body.get("breaker") or {}
+def service_line(body: Body) -> str:
+    breaker, hedge = body.get("breaker") or {}, body.get("hedge")
     facts = (
         f"balancer {clean(body.get('balancer'))}",
         f"discovery {clean(body.get('discovery_state'))} at index {text(body.get('discovery_index'))}",
         f"breaker {clean(breaker.get('state'))}",
         f"{body.get('requests_per_second', 0):.1f} requests/s",
+        *([f"{text(hedge.get('hedges_total'))} hedges"] if hedge else ()),
     )
     return f"{clean(body.get('name'))}: {', '.join(facts)}"
 
@@ -169,51 +200,3 @@ def clean(value: Any) -> str:
 
 def _ms(value: Any) -> str | None:
     return f"{value:.1f}ms" if isinstance(value, (int, float)) else None
-
-
-def show(page: Page, out: TextIO) -> None:
-    """Print a page: a drawn table on a terminal, columns of spaces for a pipe."""
-    if out.isatty():
-        _draw(page, out)
-        return
-    for line in (*page.above, *_columns(page), *page.below):
-        print(line, file=out)
-
-
-def _columns(page: Page) -> list[str]:
-    if not page.rows:
-        return []
-    table = [page.columns, *page.rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-
-
-def _least_width(page: Page) -> int:
-    """Columns on the screen if only the last column of the table may fold, and not below `LAST_COLUMN`."""
-    if not page.rows:
-        return 0
-    widths = [max(map(len, column)) for column in zip(page.columns, *page.rows, strict=True)]
-    return sum(widths[:-1]) + min(widths[-1], LAST_COLUMN) + PADDING * len(widths) + 2
-
-
-def _draw(page: Page, out: TextIO) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(file=out)
-    # A word folded into five lines is no table: what is too wide is wider than the terminal, as in a pipe.
-    console.width = max(console.width, _least_width(page))
-    for line in page.above:
-        console.print(Text(line), soft_wrap=True)
-    if page.rows:
-        table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-        for title in page.columns[:-1]:
-            table.add_column(title, no_wrap=True)
-        table.add_column(page.columns[-1], overflow="fold")
-        for row in page.rows:
-            table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-        console.print(table)
-    for line in page.below:
-        console.print(Text(line), soft_wrap=True)

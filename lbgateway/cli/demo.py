@@ -23,10 +23,12 @@ import uvloop
 from discovery.embedded import EmbeddedRegistry
 from lbgateway.cli.echo import SERVICE
 from lbgateway.config import load_text
-from lbgateway.server import bind, serve
+from lbgateway.listeners import bind
+from lbgateway.server import serve
 from lbgateway.telemetry import logging
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import AsyncIterator, MutableMapping
     from socket import socket
     from types import FrameType
@@ -45,12 +47,12 @@ LOG_LEVEL = "warning"
 """What goes well is seen in the answers; the terminal is for the lines to paste."""
 
 
-def main() -> int:
+def main(args: Namespace) -> int:
     """Run until Ctrl-C or SIGTERM; 0 then, 1 if something could not start."""
     forget_consul(os.environ)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(demo())
+            runner.run(demo(args.transport))
     except DemoError as error:
         print(f"lbgateway demo: {error}", file=sys.stderr)
         return 1
@@ -68,7 +70,7 @@ def forget_consul(environment: MutableMapping[str, str]) -> None:
         del environment[name]
 
 
-async def demo() -> None:
+async def demo(transport: str = "native") -> None:
     """Start all, serve, stop all."""
     stop = stop_signals()
     secret = secrets.token_urlsafe(32)
@@ -80,7 +82,7 @@ async def demo() -> None:
             say_if_moved("registry", REGISTRY_PORT, registry.port)
             async with instances_running(registry.url) as children:
                 greeting = asyncio.create_task(greet(f"http://{HOST}:{port}", registry.url, secret, children))
-                serving = asyncio.create_task(serve(configuration(port, registry.url, secret), sockets=[listener]))
+                serving = asyncio.create_task(serve(configuration(port, registry.url, secret, transport), sockets=[listener]))
                 await ended(serving, stop)
                 await settled(greeting)
                 await serving  # an error of the gateway is not hidden
@@ -174,14 +176,14 @@ async def settled(task: asyncio.Task[None]) -> None:
         await task
 
 
-def configuration(port: int, registry: str, secret: str) -> Settings:
+def configuration(port: int, registry: str, secret: str, transport: str = "native") -> Settings:
     """What a file for ``lbgateway run`` would say. The environment has no part in it."""
     text = json.dumps(
         {
             "server": {"host": HOST, "port": port, "max_connections": 1000},
             "discovery": {"provider": "consul", "consul": {"url": registry}},
             # Visible turns; the default prefers whoever answered fastest, and among equals on one machine that is chance.
-            "services": {SERVICE: {"balancer": "round_robin"}},
+            "services": {SERVICE: {"balancer": "round_robin", "transport": transport}},
             "auth": {"jwt": {"algorithms": ["HS256"], "secret": secret}},
             "admin": {"allow_loopback": True},
             "logging": {"level": LOG_LEVEL, "format": "console", "access_log": False},
@@ -251,7 +253,7 @@ What the gateway sees:
 Take an instance away ({victim} is process {pid}), and ask again:
   kill {pid}
 
-Admin:     {gateway}/admin/upstreams
+Admin:     {gateway}/admin
 Registry:  {registry} (Consul's API: a service of your own that registers there with the tag lbgateway.enable=true is served at once)
 Ctrl-C stops all of it.
 """

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from lbgateway.cli import FINE, NO, overrides
 from lbgateway.config import ConfigErrors, load
-from lbgateway.server import bind, serve
+from lbgateway.dev_registry import RegistryNotStarted
+from lbgateway.doors import NoDoor, open_doors
+from lbgateway.server import serve
+from lbgateway.takeover import TakeoverFailed
 from lbgateway.telemetry import logging
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Coroutine
 
     from lbgateway.config import Settings
+    from lbgateway.doors import Doors
 
 
 def main(args: argparse.Namespace) -> int:
@@ -30,12 +36,33 @@ def main(args: argparse.Namespace) -> int:
     for warning in settings.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     try:
-        listener = bind(settings.server.host, settings.server.port)
-    except OSError as error:
-        print(f"lbgateway run: {error.strerror}", file=sys.stderr)
-        return NO
-    uvloop.run(serve(settings, sockets=[listener], reload=lambda: configure_logging(settings_of(args))))
+        doors = open_doors(settings.server, os.environ, takeover=args.takeover, admin=settings.admin.listen)
+    except NoDoor as error:
+        return _refuse(error)
+    try:
+        uvloop.run(_served(settings, doors, partial(reloaded, args)))
+    except (RegistryNotStarted, TakeoverFailed) as error:
+        doors.close()
+        return _refuse(error)
     return FINE
+
+
+def _served(settings: Settings, doors: Doors, reload: Callable[[], Settings]) -> Coroutine[Any, Any, None]:
+    if settings.server.processes > 1:
+        from lbgateway.workers.parent import serve_together
+
+        return serve_together(settings, doors, reload)
+    return serve(settings, sockets=doors.sockets, admin=doors.admin, reload=reload, predecessor=doors.predecessor, meeting=doors.meeting)
+
+
+def _refuse(error: Exception) -> int:
+    print(f"lbgateway run: {error}", file=sys.stderr)
+    return NO
+
+
+def reloaded(args: argparse.Namespace) -> Settings:
+    """What the file says now."""
+    return configure_logging(settings_of(args))
 
 
 def settings_of(args: argparse.Namespace) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ import jwt
 
 from lbgateway.cli import FINE, NO, WRONG_USAGE
 from lbgateway.config import ConfigErrors, load
+from lbgateway.config.public_key import HMAC
 from lbgateway.config.units import parse_duration
 
 if TYPE_CHECKING:
@@ -33,11 +35,13 @@ def main(args: Namespace) -> int:
         return _say(f"the configuration has errors:\n{problem}", NO)
     if settings.auth.jwt is None:
         return _say(f"{args.config} has no auth.jwt: add `auth: {{jwt: {{secret: ${{JWT_SECRET}}}}}}`, then tokens can be signed", NO)
+    if settings.auth.jwt.secret is None:
+        return _say(f"{args.config} has no auth.jwt.secret: whoever has the private key signs tokens, the gateway only checks them", NO)
     token = sign(settings.auth.jwt, subject=args.subject, scope=args.scope, ttl_s=ttl_s, now_s=time.time())
     missing = [claim for claim in settings.auth.jwt.required_claims if claim not in claims_of(token)]
     if missing:
         _say(f"warning: the gateway will refuse this token, it requires the claim {', '.join(missing)}", FINE)
-    print(token)
+    print(json.dumps({"token": token, "claims": claims_of(token)}, indent=2, ensure_ascii=False) if args.json else token)
     return FINE
 
 
@@ -51,7 +55,8 @@ def sign(settings: JwtSettings, *, subject: str, scope: str | None, ttl_s: float
         claims["iss"] = settings.issuer
     if settings.audience:
         claims["aud"] = settings.audience[0]
-    return jwt.encode(claims, settings.secret.reveal(), algorithm=settings.algorithms[0])
+    algorithm = next(name for name in settings.algorithms if name in HMAC)
+    return jwt.encode(claims, settings.secret.reveal(), algorithm=algorithm)
 
 
 def claims_of(token: str) -> dict[str, Any]:

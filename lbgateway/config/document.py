@@ -8,12 +8,13 @@ always text. Numbers remember their spelling, so that a secret ``00123`` keeps i
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
 from lbgateway.config.environment import interpolate
-from lbgateway.config.errors import Finding, KeyPath, Origin
+from lbgateway.config.errors import ConfigErrors, Finding, KeyPath, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,8 @@ _INT = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d{1,3})?", re.ASCII)
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+MAX_VALUES = 200_000
+"""A few lines of aliases within aliases can stand for billions."""
 _STR_TAG = "tag:yaml.org,2002:str"
 _QUOTED = re.compile(r"'[^']*'")
 
@@ -74,14 +77,30 @@ class Document:
         self.findings.append(Finding(origin, path, message))
 
 
-def parse(text: str, source: str, environ: Mapping[str, str]) -> Document:
-    """Read a YAML text whose root is a map; ``${NAME}`` in its values is taken from `environ`."""
+def read_text(path: str | Path) -> str:
+    """The text of a file.
+
+    Raises:
+        ConfigErrors: it cannot be read.
+
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        message = "cannot be read: it is not UTF-8 text"
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+    raise ConfigErrors([Finding(Origin(str(path)), (), message)])
+
+
+def parse(text: str, source: str, environ: Mapping[str, str] | None, example: str = "server: {port: 8080}") -> Document:
+    """Read a YAML text whose root is a map, such as `example`; ``${NAME}`` in it is taken from `environ`, refused if that is None."""
     document = Document(source)
     node = _compose(text, document)
     if node is None:
         return document
     if not isinstance(node, yaml.MappingNode):
-        document.complain((), "the file must be a map, such as `server: {port: 8080}`", _line(node))
+        document.complain((), f"the file must be a map, such as `{example}`", _line(node))
         return document
     document.root = _Builder(document, environ).mapping(node, ())
     return document
@@ -177,13 +196,19 @@ def _line(node: yaml.Node) -> int:
 class _Builder:
     """Turns nodes into values, notes their lines, and refuses what would be lost silently."""
 
-    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
+    def __init__(self, document: Document, environ: Mapping[str, str] | None) -> None:
         self._document = document
         self._environ = environ
         self._open: set[int] = set()
         """Nodes being built: an alias of one of them would never end."""
+        self._left = MAX_VALUES
 
     def value(self, node: yaml.Node, path: KeyPath) -> object:
+        self._left -= 1
+        if self._left == 0:
+            return self._broken(node, path, f"more than {MAX_VALUES:,} values; are there aliases within aliases?")
+        if self._left < 0:
+            return BROKEN
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if id(node) in self._open:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PREFIX = "LBGATEWAY_"
 _FOREIGN = ("LBGATEWAY_TEST_", "LBGATEWAY_BENCH_")
 """Belong to the test and benchmark setups, whatever follows."""
+PROXY_SCHEMES = ("http://", "https://", "socks5://", "socks5h://")
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
 _INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
@@ -28,17 +29,20 @@ class Override:
     text: str
 
 
-def interpolate(text: str, environ: Mapping[str, str]) -> str:
+def interpolate(text: str, environ: Mapping[str, str] | None) -> str:
     """Replace ``${NAME}`` and ``${NAME:-default}``; ``$${`` stands for ``${`` itself.
 
     The default is taken if the variable is unset or empty, as in a shell. Raises an `ExceptionGroup`
-    of `ValueError`, one for each reference that has no value.
+    of `ValueError`, one for each reference that has no value. `environ` None allows no reference at all.
     """
     errors: list[ValueError] = []
 
     def replace(found: re.Match[str]) -> str:
         if found[1] is None:
             return "${"
+        if environ is None:
+            errors.append(ValueError("variables are for the file only: here they could tell the gateway's secrets; write $${ for the text"))
+            return ""
         inside = _INSIDE.fullmatch(found[1]) if found[0].endswith("}") else None
         if inside is None:
             errors.append(ValueError("`${` begins a variable, ${NAME} or ${NAME:-default}; write $${ for the text"))
@@ -70,6 +74,16 @@ def overrides(environ: Mapping[str, str], sections: Collection[str]) -> list[Ove
         if len(keys) > 1 or keys[0] in sections:
             found.append(Override(name, tuple(keys), environ[name]))
     return found
+
+
+def proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY as ``http``, ``https``, ``all``, ``no``; lower-case names win, as everywhere."""
+    found = {scheme: environ.get(f"{scheme}_proxy", environ.get(f"{scheme.upper()}_PROXY", "")) for scheme in ("http", "https", "all")}
+    # A bare host:port is what other programs take for an http proxy. Schemes that we do not know are for others.
+    found = {scheme: value if "://" in value else f"http://{value}" for scheme, value in found.items() if value}
+    found = {scheme: value for scheme, value in found.items() if value.startswith(PROXY_SCHEMES)}
+    exceptions = environ.get("no_proxy", environ.get("NO_PROXY", ""))
+    return {**found, "no": exceptions} if found and exceptions else found
 
 
 def put(root: dict[str, object], keys: tuple[str, ...], value: object) -> tuple[dict[str, object], Path]:

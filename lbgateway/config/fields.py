@@ -13,10 +13,13 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo
 
+from lbgateway.config import shapes
 from lbgateway.config.document import text_of
+from lbgateway.config.shapes import shaped
 from lbgateway.config.units import format_duration, format_size, parse_duration, parse_size
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
+_SCOPE = re.compile(r"[!#-\[\]-~]+", re.ASCII)
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]", re.ASCII)
 _SERVICE = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9_])?", re.ASCII)
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?", re.ASCII)
@@ -94,7 +97,19 @@ def _token(value: str) -> str:
     return value
 
 
-def _free_header(value: str) -> str:
+def _cookie(value: str) -> str:
+    if not _TOKEN.fullmatch(value):
+        raise ValueError("not the name of a cookie, such as access_token")
+    return value
+
+
+def _scope(value: str) -> str:
+    if not _SCOPE.fullmatch(value):
+        raise ValueError("not a scope: one word without spaces, quotes and backslashes (RFC 6749, section 3.3)")
+    return value
+
+
+def free_header(value: str) -> str:
     """A name that neither frames a message nor is written by the gateway itself."""
     lower = _token(value).lower()
     if lower in _FRAMING:
@@ -184,11 +199,39 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _urls(value: object) -> object:
+    """One address, or several of a kind."""
+    if not isinstance(value, list | tuple):
+        return _url(text_of(value) or "")
+    if not value:
+        raise ValueError("must name at least one address, such as http://127.0.0.1:8500")
+    urls = tuple(_url(text_of(one) or "") for one in value)
+    if len(set(urls)) < len(urls):
+        raise ValueError("names an address twice")
+    return urls
+
+
 def _file(value: str, info: ValidationInfo) -> str:
     """Relative paths start at the folder of the configuration file, wherever the gateway is started."""
     path = Path((info.context or {}).get("folder", ".")) / value
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
+    return str(path)
+
+
+def _folder(value: str, info: ValidationInfo) -> str:
+    """As `_file`."""
+    path = Path((info.context or {}).get("folder", ".")) / value
+    if not path.is_dir():
+        raise ValueError(f"there is no folder {path}")
+    return str(path)
+
+
+def _own_file(value: str, info: ValidationInfo) -> str:
+    """A file that the gateway writes itself: it need not exist yet."""
+    path = Path((info.context or {}).get("folder", ".")) / value
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file in it, such as {path / 'registry.json'}")
     return str(path)
 
 
@@ -214,27 +257,34 @@ def _host_port(value: str) -> str:
     return value
 
 
-Text = Annotated[str, BeforeValidator(as_written)]
+Text = Annotated[str, BeforeValidator(as_written), shaped(shapes.TEXT)]
 Whole = Annotated[int, BeforeValidator(_whole)]
-Count = Annotated[Whole, Field(ge=1)]
-Port = Annotated[Whole, Field(ge=0, le=MAX_PORT)]
-Ratio = Annotated[float, BeforeValidator(_whole), Field(ge=0, le=1)]
-Duration = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration)]
+Count = Annotated[Whole, Field(ge=1), shaped(shapes.COUNT)]
+Port = Annotated[Whole, Field(ge=0, le=MAX_PORT), shaped(shapes.PORT)]
+Ratio = Annotated[float, BeforeValidator(_whole), Field(ge=0, le=1), shaped(shapes.RATIO)]
+Duration = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration), shaped(shapes.DURATION)]
 """Seconds, written with a unit."""
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
-Size = Annotated[int, BeforeValidator(_size), PlainSerializer(format_size)]
+Size = Annotated[int, BeforeValidator(_size), PlainSerializer(format_size), shaped(shapes.SIZE)]
 """Bytes, written with a unit."""
 HeadSize = Annotated[Size, AfterValidator(_head_size)]
-Workers = Annotated[int | str, BeforeValidator(_workers)]
-Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network), PlainSerializer(str)]
-HeaderName = Annotated[Text, AfterValidator(_token)]
-FreeHeader = Annotated[Text, AfterValidator(_free_header)]
+Workers = Annotated[int | str, BeforeValidator(_workers), shaped(shapes.WORKERS)]
+Network = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network), PlainSerializer(str), shaped(shapes.NETWORK)
+]
+HeaderName = Annotated[Text, AfterValidator(_token), shaped(shapes.HEADER_NAME)]
+FreeHeader = Annotated[Text, AfterValidator(free_header), shaped(shapes.HEADER_NAME)]
+Cookie = Annotated[Text, AfterValidator(_cookie), shaped(shapes.COOKIE)]
+Scope = Annotated[Text, AfterValidator(_scope), shaped(shapes.SCOPE)]
 HeaderValue = Annotated[Text, AfterValidator(_one_line)]
-Method = Annotated[Text, AfterValidator(_method)]
+Method = Annotated[Text, AfterValidator(_method), shaped(shapes.METHOD)]
 Host = Annotated[Text, AfterValidator(_host)]
-HostPort = Annotated[Text, AfterValidator(_host_port)]
-UrlPath = Annotated[Text, AfterValidator(_path)]
-Prefix = Annotated[Text, AfterValidator(_prefix)]
-ServiceName = Annotated[Text, AfterValidator(service_name)]
-Url = Annotated[Text, AfterValidator(_url)]
-File = Annotated[Text, AfterValidator(_file)]
+HostPort = Annotated[Text, AfterValidator(_host_port), shaped(shapes.HOST_PORT)]
+UrlPath = Annotated[Text, AfterValidator(_path), shaped(shapes.PATH)]
+Prefix = Annotated[Text, AfterValidator(_prefix), shaped(shapes.PATH)]
+ServiceName = Annotated[Text, AfterValidator(service_name), shaped(shapes.SERVICE_NAME)]
+Urls = Annotated[str | tuple[str, ...], BeforeValidator(_urls), shaped(shapes.URLS)]
+Url = Annotated[Text, AfterValidator(_url), shaped(shapes.URL)]
+File = Annotated[Text, AfterValidator(_file), shaped(shapes.FILE)]
+Folder = Annotated[Text, AfterValidator(_folder), shaped(shapes.FILE)]
+OwnFile = Annotated[Text, AfterValidator(_own_file), shaped(shapes.FILE)]

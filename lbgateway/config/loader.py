@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from lbgateway.config.advice import warn
 from lbgateway.config.availability import offered, unavailable, without_off
-from lbgateway.config.document import Document, parse, parse_value
-from lbgateway.config.environment import Override, overrides, put
+from lbgateway.config.document import Document, parse, parse_value, read_text
+from lbgateway.config.environment import Override, overrides, proxies, put
 from lbgateway.config.errors import ConfigErrors, Finding, KeyPath, Origin, in_order
+from lbgateway.config.instances import read_instances
 from lbgateway.config.messages import explain
-from lbgateway.config.semantics import check, warn
+from lbgateway.config.semantics import check
 from lbgateway.config.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from lbgateway.config.route import RouteSettings
+    from lbgateway.config.semantics import Fits, Whole
 
 
 def load(path: str | Path, environ: Mapping[str, str], options: Iterable[Override] = ()) -> Settings:
@@ -26,13 +29,7 @@ def load(path: str | Path, environ: Mapping[str, str], options: Iterable[Overrid
 
     Raises `ConfigErrors` with every error, also if the file cannot be read.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise _unreadable(path, "cannot be read: it is not UTF-8 text") from None
-    except OSError as error:
-        raise _unreadable(path, f"cannot be read: {error.strerror}") from None
-    return load_text(text, str(path), environ, options)
+    return load_text(read_text(path), str(path), environ, options)
 
 
 def load_text(text: str, filename: str, environ: Mapping[str, str], options: Iterable[Override] = ()) -> Settings:
@@ -43,29 +40,43 @@ def load_text(text: str, filename: str, environ: Mapping[str, str], options: Ite
         raise ConfigErrors(document.findings)
     for override in (*overrides(environ, Settings.model_fields), *options):
         _apply(document, override)
-    reader = _Reader(document)
-    settings = reader.read()
-    if reader.findings:
-        raise ConfigErrors(reader.findings)
+
+    def fits(settings: Settings, routes: dict[int, RouteSettings], document: Document, sound: Whole) -> Iterator[Finding]:
+        yield from check(settings, routes, document, sound)
+        yield from _instances(settings, sound, environ)
+
+    settings = Reader(document, fits).read()
+    settings.surround(proxies(environ))
     settings.note(str(finding) for finding in in_order(warn(settings, document)))
     return settings
 
 
-def _unreadable(path: str | Path, message: str) -> ConfigErrors:
-    return ConfigErrors([Finding(Origin(str(path)), (), message)])
+def _instances(settings: Settings, sound: Whole, environ: Mapping[str, str]) -> Iterable[Finding]:
+    """What the file behind ``discovery.file`` has wrong; its services are read again by whoever follows it."""
+    discovery = settings.discovery
+    if discovery.provider == "file" and discovery.file is not None and sound(("discovery",)):
+        try:
+            read_instances(discovery.file.path, environ)
+        except ConfigErrors as bad:
+            return bad.errors
+    return ()
 
 
-class _Reader:
-    """Collects findings in three passes: what is not built, what the schema refuses, what does not fit together."""
+class Reader:
+    """Collects findings in three passes: what is not built, what the schema refuses, what does not fit together.
 
-    def __init__(self, document: Document) -> None:
+    `fits` is the third.
+    """
+
+    def __init__(self, document: Document, fits: Fits) -> None:
         self._document = document
+        self._fits = fits
         self._folder = str(Path(document.source).parent)
         self._wrong = set(document.broken)
         self.findings: list[Finding] = list(document.findings)
 
     def read(self) -> Settings:
-        """Meaningful only if no finding came up."""
+        """The settings; raises `ConfigErrors` with every finding."""
         document = self._document
         for path, message in unavailable(document.root):
             self._add(path, message)
@@ -78,7 +89,9 @@ class _Reader:
             left_out = _units(finding.path for finding in self.findings)
             settings = self._validate(_without(document.root, left_out))
         routes = self._sound_routes(settings, left_out)
-        self.findings += check(settings, routes, document, self._sound)
+        self.findings += self._fits(settings, routes, document, self._sound)
+        if self.findings:
+            raise ConfigErrors(self.findings)
         return settings
 
     def _validate(self, root: dict[str, object]) -> Settings:

@@ -2,14 +2,14 @@
 
 from typing import Literal
 
-from lbgateway.config.fields import HostPort, Ratio, Text, Url, UrlPath
-from lbgateway.config.secret import Secret
+from lbgateway.config.fields import HostPort, Ratio, Scope, Text, Url, UrlPath
 from lbgateway.config.section import Section
+from lbgateway.config.visible import Token
 
 
 class AdminSettings(Section):
-    token: Secret | None = None
-    scope: Text = "admin"
+    token: Token | None = None
+    scope: Scope = "admin"
     allow_loopback: bool = False
     listen: HostPort | None = None
 

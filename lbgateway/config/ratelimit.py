@@ -1,34 +1,65 @@
 """``rate_limit``: how often who may call."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, field_validator
 
-from lbgateway.config.fields import Count, PositiveDuration, Text
+from lbgateway.config.fields import Count, PositiveDuration, Text, free_header
+from lbgateway.config.secret import from_file
 from lbgateway.config.section import Section
+from lbgateway.config.shapes import LIMIT_KEY, STORE, shaped
+from lbgateway.config.store_address import SCHEMES, parse_store
 
-_STORES = ("redis://", "rediss://", "redis+sentinel://", "redis+cluster://")
+_KEY = re.compile(r"client|subject|route|header:(?P<header>.+)|claim:(?P<claim>\S.*)")
+NO_REQUESTS = "needs `requests`: so many per `per`"
 
 
 def _store(value: str) -> str:
-    if value != "memory" and not value.startswith(_STORES):
-        raise ValueError("must be memory or an address beginning with " + ", ".join(_STORES))
+    if value != "memory" and "://" not in value:
+        raise ValueError("must be memory or an address beginning with " + ", ".join(SCHEMES))
+    if value != "memory":
+        parse_store(value)
     return value
 
 
-class LimitSettings(Section):
-    """``requests`` per ``per`` seconds; an omitted ``burst`` equals ``requests``."""
+def _key(value: str) -> str:
+    found = _KEY.fullmatch(value)
+    if found is None:
+        raise ValueError("must be client, subject, route, header:NAME or claim:NAME")
+    if found["header"] is not None:
+        free_header(found["header"])
+    return value
 
-    requests: Count
+
+def _off(value: object) -> object:
+    """``false`` switches a limit off like null does."""
+    return None if value is False or value in ("false", "no", "off") else value
+
+
+class LimitSettings(Section):
+    """``requests`` per ``per`` seconds; an omitted ``burst`` equals ``requests``. A route may leave out what the default says."""
+
+    requests: Count | None = None
     per: PositiveDuration = 1.0
     burst: Count | None = None
-    key: Text = "client"
+    key: Annotated[Text, AfterValidator(_key), shaped(LIMIT_KEY)] = "client"
+
+
+RouteLimit = Annotated[LimitSettings | None, BeforeValidator(_off)]
 
 
 class RateLimitSettings(Section):
-    """Off in this version: ``enabled`` is false unless written, and true is refused."""
+    """``default`` holds for routes that say nothing, over all of them together."""
 
-    enabled: bool = False
-    store: Annotated[Text, AfterValidator(_store)] = "memory"
+    enabled: bool = True
+    store: Annotated[Text, BeforeValidator(from_file), AfterValidator(_store), shaped(STORE)] = "memory"
     on_store_failure: Literal["local", "open", "closed"] = "local"
-    default: LimitSettings | None = None
+    default: RouteLimit = None
+
+    @field_validator("default")
+    @classmethod
+    def _complete(cls, value: LimitSettings | None) -> LimitSettings | None:
+        if value is not None and value.requests is None:
+            raise ValueError(NO_REQUESTS)
+        return value

@@ -6,18 +6,19 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator
 
-from lbgateway.config.edge import CacheSettings, CorsSettings
+from lbgateway.config.edge import CacheSettings, Cors
 from lbgateway.config.fields import (
     FreeHeader,
     HeaderValue,
     Host,
     Method,
     Prefix,
+    Scope,
     ServiceName,
     Size,
     Text,
 )
-from lbgateway.config.ratelimit import LimitSettings
+from lbgateway.config.ratelimit import RouteLimit
 from lbgateway.config.section import Section
 from lbgateway.config.service import RetrySettings, TimeoutSettings
 
@@ -74,11 +75,11 @@ class RouteSettings(Section):
     strip_prefix: bool = False
     add_prefix: Prefix | None = None
     auth: AuthMode | None = None
-    scopes: tuple[Text, ...] = ()
-    rate_limit: LimitSettings | None = None
+    scopes: tuple[Scope, ...] = ()
+    rate_limit: RouteLimit = None
     timeout: TimeoutSettings = TimeoutSettings()
     retry: RetrySettings = RetrySettings()
-    cors: CorsSettings | None = None
+    cors: Cors = None
     max_body: Size | None = None
     cache: CacheSettings | None = None
     request_headers: HeaderEdits = HeaderEdits()

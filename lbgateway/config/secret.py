@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from pydantic_core import core_schema
 
 from lbgateway.config.document import text_of
+from lbgateway.config.shapes import SECRET
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+    from pydantic.json_schema import JsonSchemaValue
 
 MASK = "***"
 
@@ -22,10 +24,12 @@ class Secret:
     Only `reveal` gives the text; everything that prints, formats or serialises a secret shows ``***``.
     """
 
-    __slots__ = ("_text",)
+    __slots__ = ("_text", "path")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, path: Path | None = None) -> None:
         self._text = text
+        self.path = path
+        """The file that it was read from, for whoever follows it; None if it was given as text."""
 
     def reveal(self) -> str:
         """The text itself, for signing or sending it; never for showing."""
@@ -54,24 +58,34 @@ class Secret:
             serialization=core_schema.plain_serializer_function_ser_schema(lambda _secret: MASK),
         )
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, source: object, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """For editors."""
+        del source, handler
+        return dict(SECRET)
+
+
+FORMS = 'text, "${NAME}" from the environment, or {file: PATH}'
+
 
 def _read(value: object, info: core_schema.ValidationInfo) -> Secret:
     if isinstance(value, Secret):
         return value
     if isinstance(value, dict):
-        return Secret(_read_file(value, info.context))
+        return Secret(read_file(value, info.context, "a secret"), _path_of(value, info.context))
     text = text_of(value)
     if text is None:
-        raise ValueError("a secret is text, or {file: PATH}")
+        raise ValueError(f"a secret is {FORMS}")
     if not text:
         raise ValueError("a secret cannot be empty; leave the key out to have none")
     return Secret(text)
 
 
-def _read_file(value: dict[object, object], context: dict[str, object] | None) -> str:
+def read_file(value: dict[object, object], context: dict[str, object] | None, what: str) -> str:
+    """The text that ``{file: PATH}`` names; relative paths start at the folder of the configuration file. `ValueError` if there is none."""
     if set(value) != {"file"} or not isinstance(value["file"], str):
-        raise ValueError("a secret is text, or {file: PATH} with nothing else in the map")
-    path = Path(str((context or {}).get("folder", "."))) / value["file"]
+        raise ValueError(f"{what} is {FORMS} with nothing else in the map")
+    path = _path_of(value, context)
     try:
         # Editors and `echo` end a file with a newline that is no part of the secret.
         text = path.read_text(encoding="utf-8").rstrip("\r\n")
@@ -82,3 +96,12 @@ def _read_file(value: dict[object, object], context: dict[str, object] | None) -
     if not text:
         raise ValueError(f"{path} is empty")
     return text
+
+
+def from_file(value: object, info: ValidationInfo) -> object:
+    """Of a text that may hold a secret, such as an address with a password: ``{file: PATH}`` is what stands there."""
+    return read_file(value, info.context, "an address") if isinstance(value, dict) else value
+
+
+def _path_of(value: dict[object, object], context: dict[str, object] | None) -> Path:
+    return Path(str((context or {}).get("folder", "."))) / str(value["file"])

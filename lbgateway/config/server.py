@@ -1,14 +1,15 @@
 """``server``: the port towards clients and its limits."""
 
+import os
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lbgateway.config.fields import (
     Count,
     Duration,
     File,
-    HeaderName,
+    FreeHeader,
     HeadSize,
     Network,
     Port,
@@ -20,6 +21,12 @@ from lbgateway.config.fields import (
 from lbgateway.config.section import Section
 
 
+def _host(value: str) -> str:
+    if not value.isprintable() or " " in value:
+        raise ValueError("is no address and no name of one: it holds a space or a control character")
+    return value
+
+
 class ServerTls(Section):
     cert: File
     key: File
@@ -29,7 +36,7 @@ class ServerTls(Section):
 class ServerSettings(Section):
     """Durations in seconds, sizes in bytes; ``port`` 0 lets the system choose."""
 
-    host: Text = "127.0.0.1"
+    host: Annotated[Text, AfterValidator(_host)] = "127.0.0.1"
     port: Port = 8080
     workers: Workers = 1
     tls: ServerTls | None = None
@@ -43,4 +50,9 @@ class ServerSettings(Section):
     trusted_proxies: tuple[Network, ...] = ()
     drain_timeout: Duration = 30.0
     proxy_protocol: bool = False
-    deadline_header: HeaderName | None = None
+    deadline_header: FreeHeader | None = None
+
+    @property
+    def processes(self) -> int:
+        """`workers` as a number: one for each core that this process may use, where it is ``auto``."""
+        return self.workers if isinstance(self.workers, int) else len(os.sched_getaffinity(0))

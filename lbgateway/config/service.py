@@ -4,15 +4,19 @@ Defaults are what this version does: a feature that is not built yet is off here
 contract's default, so that the effective configuration never promises what does not happen.
 """
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from lbgateway.config.environment import PROXY_SCHEMES
 from lbgateway.config.fields import (
     Count,
     Duration,
     File,
     HeaderName,
+    HeaderValue,
     HostPort,
     PositiveDuration,
     Ratio,
@@ -25,6 +29,11 @@ from lbgateway.config.fields import (
     split_host_port,
 )
 from lbgateway.config.section import Section
+from lbgateway.config.shapes import HEDGE_AFTER, shaped
+from lbgateway.config.units import parse_duration
+
+_PERCENTILE = re.compile(r"p(\d+(?:\.\d+)?)", re.ASCII)
+LEAST_PERCENTILE, MOST_PERCENTILE = 50, 99.9
 
 Balancer = Literal[
     "round_robin",
@@ -41,6 +50,7 @@ Balancer = Literal[
 ]
 RetryOn = Literal["connect", "reset", "timeout", "malformed", "500", "502", "503", "504"]
 NonNegative = Annotated[Whole, Field(ge=0)]
+Status = Annotated[Whole, Field(ge=100, le=599)]
 
 
 class InstanceSettings(Section):
@@ -63,8 +73,20 @@ class InstanceSettings(Section):
         return split_host_port(self.address)[1]
 
 
-def _instance(value: object) -> object:
+def instance_item(value: object) -> object:
+    """An item of a list of instances: ``host:port`` is short for a map."""
     return {"address": value} if isinstance(value, str) else value
+
+
+def _off(value: object) -> object:
+    """``breaker: null`` or ``false``: none at all."""
+    return None if value is False else value
+
+
+def _proxy(value: str) -> str:
+    if value != "none" and not (value.startswith(PROXY_SCHEMES) and urlsplit(value).hostname):
+        raise ValueError("not a proxy such as http://proxy.example:3128 or socks5://127.0.0.1:1080, nor `none`")
+    return value
 
 
 class ServiceTls(Section):
@@ -73,6 +95,15 @@ class ServiceTls(Section):
     key: File | None = None
     server_name: Text | None = None
     verify: bool = True
+
+
+class HttpxSettings(Section):
+    """How ``transport: httpx`` goes about it."""
+
+    http2: Literal["auto", "always", "never"] = "auto"
+    """``auto``: as TLS negotiates it; ``always``: without asking, in cleartext too."""
+    proxy: Annotated[Text, AfterValidator(_proxy)] | None = None
+    """None: what HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say; ``none``: no proxy whatever they say."""
 
 
 class StickySettings(Section):
@@ -104,12 +135,20 @@ class TierSettings(Section):
 
 
 class HealthCheckSettings(Section):
-    path: UrlPath
+    """Without ``path`` a TCP connection is all that is wanted; ``expect``: lowest and highest status that is a success."""
+
+    path: UrlPath | None = None
     interval: PositiveDuration = 5.0
     timeout: PositiveDuration = 1.0
     unhealthy_after: Count = 3
     healthy_after: Count = 2
-    expect: tuple[Whole, ...] = (200, 399)
+    expect: tuple[Status, Status] = (200, 399)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.expect[0] > self.expect[1]:
+            raise ValueError(f"expect: the lowest status comes first: [{self.expect[1]}, {self.expect[0]}]")
+        return self
 
 
 class OutlierSettings(Section):
@@ -121,10 +160,20 @@ class OutlierSettings(Section):
 
 
 class FallbackSettings(Section):
+    """Who or what answers while a breaker is open: another service, or these bytes."""
+
     service: ServiceName | None = None
-    status: Whole | None = None
+    status: Annotated[Whole, Field(ge=200, le=599)] | None = None
     body: Text = ""
-    content_type: Text = "application/json"
+    content_type: HeaderValue = "application/json"
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.service is None) == (self.status is None):
+            raise ValueError("needs `service`, or `status` with `body`; not both")
+        if self.status in (204, 304) and self.body:
+            raise ValueError(f"an answer of {self.status} has no body")
+        return self
 
 
 class BreakerSettings(Section):
@@ -137,9 +186,11 @@ class BreakerSettings(Section):
 
 
 class LimitsSettings(Section):
+    """Per instance. ``max_pending``: how many may wait when all are full."""
+
     max_active: Count | None = None
     max_pending: NonNegative | None = None
-    max_connections: Count | None = None
+    max_connections: Count | None = 512
     adaptive: bool = False
 
 
@@ -155,20 +206,37 @@ class TimeoutSettings(Section):
 
 
 class RetrySettings(Section):
-    """``attempts`` counts tries after the first; ``replay_body_up_to`` is in bytes."""
+    """``attempts`` counts tries after the first; ``per_try_timeout`` bounds each of them; ``replay_body_up_to`` is in bytes."""
 
     attempts: Annotated[Whole, Field(ge=0, le=10)] = 2
-    on: tuple[Annotated[RetryOn, BeforeValidator(as_written)], ...] = ("connect", "reset")
+    on: tuple[Annotated[RetryOn, BeforeValidator(as_written)], ...] = get_args(RetryOn)
     methods: Literal["idempotent"] = "idempotent"
-    budget: Ratio | None = None
-    min_per_second: NonNegative | None = None
-    backoff: Duration | None = None
+    budget: Ratio = 0.2
+    min_per_second: NonNegative = 10
+    backoff: Duration = 0.025
     per_try_timeout: PositiveDuration | None = None
     replay_body_up_to: Size = 64 * 1024
 
 
+def _hedge_after(value: str) -> str:
+    """A percentile of recent latencies, or a duration."""
+    value = value.strip()
+    percentile = _PERCENTILE.fullmatch(value)
+    if percentile is not None:
+        if not LEAST_PERCENTILE <= float(percentile[1]) <= MOST_PERCENTILE:
+            raise ValueError(f"a percentile must be from p{LEAST_PERCENTILE} to p{MOST_PERCENTILE}")
+        return value
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        raise ValueError("must be a percentile of the service's latencies, such as p95, or a duration, such as 50ms") from None
+    if not seconds:
+        raise ValueError("must be more than 0: with 0s every request would be sent twice")
+    return value
+
+
 class HedgeSettings(Section):
-    after: Text = "p95"
+    after: Annotated[Text, AfterValidator(_hedge_after), shaped(HEDGE_AFTER)] = "p95"
     at_most: Ratio = 0.05
 
 
@@ -180,9 +248,10 @@ class MirrorSettings(Section):
 class ServiceSettings(Section):
     """Everything about one service; durations in seconds, sizes in bytes."""
 
-    instances: tuple[Annotated[InstanceSettings, BeforeValidator(_instance)], ...] = ()
+    instances: tuple[Annotated[InstanceSettings, BeforeValidator(instance_item)], ...] = ()
     scheme: Literal["http", "https"] = "http"
     transport: Literal["native", "httpx"] = "native"
+    httpx: HttpxSettings = HttpxSettings()
     tls: ServiceTls | None = None
     balancer: Balancer = "ewma"
     hash_on: Text | None = None
@@ -190,19 +259,14 @@ class ServiceSettings(Section):
     zone_aware: bool = False
     slow_start: Duration = 0.0
     probe_path: UrlPath | None = None
-    panic_threshold: Ratio = 0.0
+    panic_threshold: Ratio = 0.5
     subsets: tuple[SubsetSettings, ...] = ()
     tiers: tuple[TierSettings, ...] = ()
     health_check: HealthCheckSettings | None = None
-    outlier: OutlierSettings | None = None
-    breaker: BreakerSettings | None = None
+    outlier: OutlierSettings = OutlierSettings()
+    breaker: Annotated[BreakerSettings | None, BeforeValidator(_off)] = BreakerSettings()
     limits: LimitsSettings = LimitsSettings()
     timeout: TimeoutSettings = TimeoutSettings()
     retry: RetrySettings = RetrySettings()
-    hedge: HedgeSettings | None = None
+    hedge: Annotated[HedgeSettings | None, BeforeValidator(_off)] = None
     mirror: MirrorSettings | None = None
-
-    @field_validator("panic_threshold", mode="before")
-    @classmethod
-    def _no_panic(cls, value: object) -> object:
-        return 0.0 if value is None else value

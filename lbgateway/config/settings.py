@@ -1,14 +1,14 @@
 """The whole configuration, typed. Built by `loader`; everything else only reads it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
 from lbgateway.config.auth import AuthSettings
 from lbgateway.config.discovery import DiscoverySettings
-from lbgateway.config.edge import CacheSettings, CompressionSettings, CorsSettings, OauthSettings, SpaSettings
+from lbgateway.config.edge import CacheSettings, CompressionSettings, Cors, CorsSettings, OauthSettings, SecurityHeaders, SpaSettings
 from lbgateway.config.fields import Text, service_name
 from lbgateway.config.operations import (
     AdminSettings,
@@ -17,7 +17,7 @@ from lbgateway.config.operations import (
     MetricsSettings,
     TracingSettings,
 )
-from lbgateway.config.ratelimit import RateLimitSettings
+from lbgateway.config.ratelimit import LimitSettings, RateLimitSettings
 from lbgateway.config.route import DEFAULT_ROUTE, AuthMode, RouteSettings
 from lbgateway.config.secret import MASK
 from lbgateway.config.section import Section, merged
@@ -25,7 +25,7 @@ from lbgateway.config.server import ServerSettings
 from lbgateway.config.service import ServiceSettings
 
 EVERY_SERVICE = "*"
-_USERINFO = re.compile(r"://[^/@\s]*@")
+_USERINFO = re.compile(r"://[^/?#\s]*@")
 _TELLTALE = re.compile(r"auth|cookie|key|token|secret|password|credential", re.IGNORECASE)
 
 
@@ -45,8 +45,8 @@ class Settings(Section):
     routes: tuple[RouteSettings, ...] = (DEFAULT_ROUTE,)
     auth: AuthSettings = AuthSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
-    cors: CorsSettings | None = None
-    security_headers: bool = False
+    cors: Cors = None
+    security_headers: SecurityHeaders = Field(default_factory=dict)
     cache: CacheSettings | None = None
     compression: CompressionSettings | None = None
     oauth: OauthSettings | None = None
@@ -59,6 +59,7 @@ class Settings(Section):
     tracing: TracingSettings | None = None
 
     _merged: dict[str, ServiceSettings] = PrivateAttr(default_factory=dict)
+    _proxies: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
     @property
@@ -71,9 +72,25 @@ class Settings(Section):
         self._warnings = tuple(warnings)
 
     @property
+    def proxies(self) -> Mapping[str, str]:
+        """Outgoing proxies that the environment names: ``http``, ``https``, ``all``, and ``no`` for the exceptions."""
+        return self._proxies
+
+    def surround(self, proxies: Mapping[str, str]) -> None:
+        """Keep what the loader has found around the file."""
+        self._proxies = proxies
+
+    @property
     def has_default_route(self) -> bool:
         """``routes`` was not given, so there is the built-in ``/api/{service}``."""
         return "routes" not in self.model_fields_set
+
+    @property
+    def oauth_route(self) -> RouteSettings | None:
+        """What ``oauth`` stands for: a public prefix, forwarded as it is."""
+        if self.oauth is None:
+            return None
+        return RouteSettings(prefix=self.oauth.prefix, service=self.oauth.service, auth="none")
 
     def service(self, name: str) -> ServiceSettings:
         """What is in force for a service (name in lower case): built-in < ``"*"`` < its own, key by key."""
@@ -87,6 +104,35 @@ class Settings(Section):
             self._merged[key] = found
         return found
 
+    def composed(
+        self, routes: tuple[RouteSettings, ...], services: Mapping[str, ServiceSettings], before: "Settings | None" = None
+    ) -> "Settings":
+        """The same with other routes and services, which must be valid. What `service` has found in `before` is taken over."""
+        changed = self.model_copy(update={"routes": routes, "services": dict(services)})
+        changed.recall(before.holding_for(services) if before is not None else {})
+        return changed
+
+    def recall(self, found: Mapping[str, ServiceSettings]) -> None:
+        """Take over what `service` would find."""
+        self._merged = dict(found)
+
+    def holding_for(self, services: Mapping[str, ServiceSettings]) -> dict[str, ServiceSettings]:
+        """Of what `service` has found, that which would be the same with `services`."""
+        if self.services.get(EVERY_SERVICE) is not services.get(EVERY_SERVICE):
+            return {}
+        return {name: found for name, found in self._merged.items() if self.services.get(name) is services.get(name)}
+
+    @property
+    def own_paths(self) -> tuple[str, ...]:
+        """What the gateway answers itself: whole segments, with all that is below."""
+        return ("/health", "/admin", *((self.metrics.path,) if self.metrics.enabled else ()))
+
+    @property
+    def uses_redis(self) -> bool:
+        """Something that requests need is kept in one."""
+        session = self.auth.session
+        return (self.rate_limit.enabled and self.rate_limit.store != "memory") or (session is not None and session.store is not None)
+
     def named_services(self) -> list[str]:
         """The services that the file names, sorted, without ``"*"``."""
         return sorted(set(self.services) - {EVERY_SERVICE})
@@ -94,12 +140,33 @@ class Settings(Section):
     def route_service(self, route: RouteSettings, name: str) -> ServiceSettings:
         """`service`, with the route's own ``timeout`` and ``retry`` over it."""
         base = self.service(name)
+        if not route.model_fields_set & {"timeout", "retry"}:
+            return base
         changes = {"timeout": merged(base.timeout, route.timeout), "retry": merged(base.retry, route.retry)}
         return base.model_copy(update=changes)
 
     def route_max_body(self, route: RouteSettings) -> int | None:
         """Bytes, or None for no limit: the route's word if it has one, else the server's."""
         return route.max_body if "max_body" in route.model_fields_set else self.server.max_body
+
+    def route_cors(self, route: RouteSettings) -> CorsSettings | None:
+        """None for no CORS: the gateway's, with the route's own over it key by key; a route's null switches it off."""
+        if "cors" not in route.model_fields_set:
+            return self.cors
+        return None if route.cors is None else merged(self.cors or CorsSettings(), route.cors)
+
+    def route_limit(self, route: RouteSettings) -> LimitSettings | None:
+        """None for no limit: the default, with the route's own over it key by key; a route's null switches it off.
+
+        A route that says ``requests`` and no ``burst`` does not inherit one: that of another limit would be no burst of its own.
+        """
+        if not self.rate_limit.enabled:
+            return None
+        if "rate_limit" not in route.model_fields_set or route.rate_limit is None:
+            return None if "rate_limit" in route.model_fields_set else self.rate_limit.default
+        found = merged(self.rate_limit.default or LimitSettings(), route.rate_limit)
+        own = route.rate_limit.model_fields_set
+        return found.model_copy(update={"burst": None}) if "requests" in own and "burst" not in own else found
 
     def route_auth(self, route: RouteSettings) -> AuthMode:
         """The route's effective auth."""
@@ -110,12 +177,23 @@ class Settings(Section):
         names = [EVERY_SERVICE, *self.named_services()]
         effective = self.model_copy(update={"services": {name: self.service(name) for name in names}})
         plain = effective.model_dump(mode="json", by_alias=True)
-        for route, shape in zip(self.routes, plain["routes"], strict=True):
-            # Of a route what it says itself: the rest comes from a service that only a request names.
-            shape |= {key: getattr(route, key).model_dump(mode="json", exclude_unset=True) for key in ("timeout", "retry")}
+        plain["routes"] = [_route_shape(route) for route in self.routes]
         shown = _mask(plain)
         assert isinstance(shown, dict)
         return shown
+
+
+def masked_route(route: RouteSettings) -> dict[str, Any]:
+    """One route as `Settings.masked` shows it."""
+    shown = _mask(_route_shape(route))
+    assert isinstance(shown, dict)
+    return shown
+
+
+def _route_shape(route: RouteSettings) -> dict[str, Any]:
+    # Of a route what it says itself: the rest comes from a service that only a request names.
+    own = {key: getattr(route, key).model_dump(mode="json", exclude_unset=True) for key in ("timeout", "retry")}
+    return route.model_dump(mode="json", by_alias=True) | own
 
 
 def _mask(value: object) -> object:
@@ -139,3 +217,8 @@ def _mask_headers(headers: object) -> object:
 def mask_header(name: str, value: str) -> str:
     """A header's value as it may be shown: masked if the name says that it is a credential."""
     return MASK if _TELLTALE.search(name) else str(_mask(value))
+
+
+def is_under(path: str, prefix: str) -> bool:
+    """By whole segments."""
+    return path == prefix or path.startswith(prefix + "/")

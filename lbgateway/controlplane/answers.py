@@ -38,9 +38,9 @@ async def sliced(slices: Iterable[bytes], media_type: str) -> Response:
     return Response(b"".join(parts), media_type=media_type)
 
 
-def problem_response(error: errors.GatewayError, request_id: str) -> Response:
-    """The answer for an error of the gateway's tree."""
-    response = Response(json.dumps(problem.problem_dict(error, request_id)), error.status)
+def problem_response(error: errors.GatewayError, request_id: str, **more: Any) -> Response:
+    """The answer for an error of the gateway's tree; `more` goes into its body (RFC 9457, section 3.2)."""
+    response = Response(json.dumps({**problem.problem_dict(error, request_id), **more}), error.status)
     for name, value in problem.problem_headers(error, request_id):
         response.headers.append(name, value)
     return response

@@ -13,11 +13,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response  # noqa: TC002 FastAPI reads the endpoints' annotations
 
-from lbgateway.controlplane import answers, upstreams
-from lbgateway.controlplane.admin_auth import AdminAccess, refusal
+from lbgateway.controlplane import answers, operations, page, upstreams
+from lbgateway.controlplane.admin_auth import AdminAccess, caller
+from lbgateway.controlplane.audit import Audit
 from lbgateway.controlplane.envelope import Envelope
 from lbgateway.controlplane.health import health_of, readiness_of
-from lbgateway.errors import GatewayError, NoRoute
+from lbgateway.controlplane.landing import landing
+from lbgateway.controlplane.unknown import unknown_service
+from lbgateway.errors import GatewayError, Unauthenticated
+from lbgateway.policies.jwt_auth import WAIT_S
+from lbgateway.policies.wait import Flight
 from lbgateway.telemetry import exposition
 
 if TYPE_CHECKING:
@@ -56,10 +61,13 @@ def build_app(
     if settings.metrics_enabled:
         public = settings.metrics_public
         app.include_router(_metrics_routes(port, settings.metrics_path), dependencies=[] if public else [guard])
+    app.router.routes.extend(page.routes(lambda request: isinstance(caller(settings.admin, (), peer_of(request)), Unauthenticated)))
     app.include_router(_admin_routes(port, lambda: _timestamp(wall())), dependencies=[guard])
+    app.include_router(operations.routes(port), dependencies=[guard])
     app.add_exception_handler(GatewayError, _on_gateway_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_middleware(Audit)
     app.add_middleware(Envelope, new_request_id=new_request_id)
     return app
 
@@ -67,11 +75,25 @@ def build_app(
 def _guard(access: AdminAccess) -> Any:
     async def admin_only(request: Request) -> None:
         authorization = [value for name, value in request.scope["headers"] if name == b"authorization"]
-        error = refusal(access, authorization, request.client.host if request.client else None)
-        if error is not None:
-            raise error
+        peer = peer_of(request)
+        verdict = caller(access, authorization, peer)
+        try:
+            while isinstance(verdict, Flight):
+                await landing(verdict, WAIT_S)
+                verdict = caller(access, authorization, peer)
+        except GatewayError as late:
+            verdict = late
+        if isinstance(verdict, GatewayError):
+            request.state.refusal = verdict
+            raise verdict
+        request.state.caller = verdict
 
     return Depends(admin_only)
+
+
+def peer_of(request: Request) -> str | None:
+    """The address at the other end of the connection."""
+    return request.client.host if request.client else None
 
 
 def _health_routes(port: GatewayPort) -> APIRouter:
@@ -107,45 +129,38 @@ def _metrics_routes(port: GatewayPort, path: str) -> APIRouter:
 def _admin_routes(port: GatewayPort, now: Callable[[], str]) -> APIRouter:
     router = APIRouter(prefix="/admin")
 
-    @router.api_route("", methods=READ)
-    @router.api_route("/", methods=READ)
-    async def index() -> Response:
-        return answers.json_response({name: f"/admin/{name}" for name in ("upstreams", "routes", "config")})
-
     @router.api_route("/upstreams", methods=READ)
     async def all_upstreams(request: Request) -> Response:
         query = upstreams.parse_query(request.query_params)
-        return await answers.sliced(upstreams.upstreams(port, query, now()), answers.JSON)
+        answer = await answers.sliced(upstreams.upstreams(port, query, now()), answers.JSON)
+        answer.headers["vary"] = "Accept"  # a browser gets the page here
+        return answer
 
     @router.api_route("/upstreams/{service}", methods=READ)
     async def one_upstream(service: str, request: Request) -> Response:
-        slices = upstreams.upstream(port, service, upstreams.parse_query(request.query_params), now())
-        if slices is None:
-            raise _unknown(port, service)
-        return await answers.sliced(slices, answers.JSON)
+        return await one(service, request, port.instances)
 
     @router.api_route("/upstreams/{service}/explain", methods=READ)
-    async def explain(service: str) -> Response:
-        explained = port.explain(service)
-        if explained is None:
-            raise _unknown(port, service)
-        return answers.json_response({**upstreams.envelope(port, now()), **explained})
+    async def explain(service: str, request: Request) -> Response:
+        return await one(service, request, port.explain)
+
+    async def one(service: str, request: Request, instances: upstreams.Instances) -> Response:
+        slices = upstreams.upstream(port, service, upstreams.parse_query(request.query_params), now(), instances)
+        if slices is None:
+            raise unknown_service(port, service)
+        return await answers.sliced(slices, answers.JSON)
 
     @router.api_route("/routes", methods=READ)
     async def routes() -> Response:
-        return answers.json_response({"generated_at": now(), "routes": port.routes(), "unexposed": upstreams.unexposed(port)})
+        told = {"routes": port.routes(), "config_key": port.config_key(), "unexposed": upstreams.unexposed(port)}
+        limits = {"rate_limited": dict(port.metrics().metrics.rate_limited), "rate_limit_store": port.redis()}
+        return answers.json_response({"generated_at": now(), **told, **limits})
 
     @router.api_route("/config", methods=READ)
     async def config() -> Response:
         return answers.json_response(port.config())
 
     return router
-
-
-def _unknown(port: GatewayPort, service: str) -> NoRoute:
-    if service in port.unexposed():
-        return NoRoute(upstreams.how_to_expose(service))
-    return NoRoute(f'There is no service "{service}".')
 
 
 def _timestamp(epoch_s: float) -> str:

@@ -11,7 +11,7 @@ import binascii
 import json
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from balancers.endpoint import EndpointState
 from lbgateway.errors import BadRequest
@@ -19,7 +19,7 @@ from lbgateway.errors import BadRequest
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from lbgateway.controlplane.port import GatewayPort, InstanceView
+    from lbgateway.controlplane.port import GatewayPort, InstanceOrder, InstanceView
 
 SLICE_INSTANCES = 50
 STATES = tuple(state.value for state in EndpointState)
@@ -30,6 +30,14 @@ Position = tuple[str, str, str]
 """Service, instance id, node: after this one the next page begins."""
 
 
+class Instances(Protocol):
+    """The instances of one service, as `GatewayPort.instances` and `GatewayPort.explain` give them."""
+
+    def __call__(
+        self, name: str, *, state: str | None = None, after: InstanceOrder | None = None, only: str | None = None
+    ) -> Iterator[InstanceView]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamsQuery:
     """What of it is asked for; None means no restriction. ``limit`` counts instances."""
@@ -38,6 +46,10 @@ class UpstreamsQuery:
     state: str | None = None
     limit: int | None = None
     after: Position | None = None
+    instance: str | None = None
+    """Of one service only: ``id``, or ``node:id``."""
+    summary: bool = False
+    """Counts in place of instances, for those who look often."""
 
 
 def parse_query(parameters: Mapping[str, str]) -> UpstreamsQuery:
@@ -48,12 +60,16 @@ def parse_query(parameters: Mapping[str, str]) -> UpstreamsQuery:
     limit = parameters.get("limit")
     if limit is not None and not (limit.isascii() and limit.isdigit() and int(limit[:9]) >= 1):
         raise BadRequest("limit: a whole number from 1 upwards")
+    if parameters.get("summary", "false") not in ("true", "false"):
+        raise BadRequest("summary: true or false")
     cursor = parameters.get("cursor")
     return UpstreamsQuery(
         service=parameters.get("service"),
         state=state,
         limit=None if limit is None else int(limit[:9]),
         after=None if cursor is None else read_cursor(cursor),
+        instance=parameters.get("instance"),
+        summary=parameters.get("summary") == "true",
     )
 
 
@@ -96,13 +112,13 @@ def upstreams(port: GatewayPort, query: UpstreamsQuery, generated_at: str) -> It
     """The document of all services, or of those that `query` wants, in slices.
 
     ``next_cursor`` is null on the last page. Services are sorted by name; with `query.state` those
-    without a matching instance are left out.
+    without a matching instance are left out. With `query.summary` the other restrictions of instances do not count.
     """
     opening = envelope(port, generated_at)
     if query.service is None:
         opening["unexposed"] = unexposed(port)
     yield encode(opening)[:-1].encode() + b',"services":['
-    yield _closing((yield from _services(port, query)))
+    yield _closing((yield from (_summaries if query.summary else _services)(port, query)))
 
 
 def _services(port: GatewayPort, query: UpstreamsQuery) -> Generator[bytes, None, Position | None]:
@@ -131,12 +147,22 @@ def _services(port: GatewayPort, query: UpstreamsQuery) -> Generator[bytes, None
     return None
 
 
+def _summaries(port: GatewayPort, query: UpstreamsQuery) -> Generator[bytes, None, None]:
+    """The services' objects with counts instead of instances; never more than one page."""
+    comma = b""
+    for name in _names(port, query):
+        summary = port.summary(name)
+        if summary is not None:
+            yield comma + encode(summary).encode()
+            comma = b","
+
+
 def _names(port: GatewayPort, query: UpstreamsQuery) -> list[str]:
     names = port.service_names() if query.service is None else [query.service]
     return [name for name in names if query.after is None or name >= query.after[0]]
 
 
-def _instances(views: Iterator[InstanceView]) -> Generator[bytes, None, tuple[int, InstanceView | None]]:
+def _instances(views: Iterator[Mapping[str, Any]]) -> Generator[bytes, None, tuple[int, Mapping[str, Any] | None]]:
     """The elements of an array; returns how many there were, and the last."""
     count, last = 0, None
     while part := list(islice(views, SLICE_INSTANCES)):
@@ -145,20 +171,19 @@ def _instances(views: Iterator[InstanceView]) -> Generator[bytes, None, tuple[in
     return count, last
 
 
-def upstream(port: GatewayPort, name: str, query: UpstreamsQuery, generated_at: str) -> Iterator[bytes] | None:
+def upstream(port: GatewayPort, name: str, query: UpstreamsQuery, generated_at: str, instances: Instances) -> Iterator[bytes] | None:
     """The document of one service: its object with the envelope's keys beside its own. None if it is not known.
 
-    State, limit and cursor of `query` hold for its instances.
+    State, limit, cursor and instance of `query` hold for its instances, which `instances` gives: `port.instances` or `port.explain`.
     """
     head = port.service(name)
     if head is None:
         return None
-    after = query.after[1:] if query.after else None
-    instances = port.instances(name, state=query.state, after=after)
-    return _upstream({**envelope(port, generated_at), **head}, instances, query.limit)
+    views = instances(name, state=query.state, after=query.after[1:] if query.after else None, only=query.instance)
+    return _upstream({**envelope(port, generated_at), **head}, views, query.limit)
 
 
-def _upstream(opening: Mapping[str, Any], instances: Iterator[InstanceView], limit: int | None) -> Iterator[bytes]:
+def _upstream(opening: Mapping[str, Any], instances: Iterator[Mapping[str, Any]], limit: int | None) -> Iterator[bytes]:
     yield encode(opening)[:-1].encode() + b',"instances":['
     _, last = yield from _instances(islice(instances, limit))
     more = last is not None and next(instances, None) is not None

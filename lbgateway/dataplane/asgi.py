@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from lbgateway import problem
+from lbgateway.dataplane.access_records import log_own_answer
 from lbgateway.dataplane.head import LAST_CHUNK, STATUS_LINES
 from lbgateway.errors import GatewayError, PayloadTooLarge, RequestTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, Coroutine, MutableMapping
 
     from lbgateway.dataplane.head import RequestHead
     from lbgateway.dataplane.plane import DataPlane
     from lbgateway.dataplane.protocol import GatewayProtocol
     from lbgateway.dataplane.target import Target
+
+    Application = Callable[..., Coroutine[Any, Any, None]]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -36,7 +40,10 @@ class AsgiExchange:
     head: RequestHead
     target: Target
 
-    def __init__(self) -> None:
+    def __init__(self, application: Application, label: str = "(gateway)") -> None:
+        self.application = application
+        self.label = label
+        """What the log says instead of a route."""
         self.started_s = 0.0
         self.request_id = b""
         self.keep_alive = True
@@ -121,9 +128,10 @@ class AsgiExchange:
 
     async def _run(self) -> None:
         try:
-            await self.plane.application(self._scope(), self._receive, self._send)
-        except Exception:  # noqa: BLE001 whatever it is, it is a bug, and a bug is 500
-            self.plane.on_bug("the control plane failed")
+            await self.application(self._scope(), self._receive, self._send)
+        except Exception as bug:  # noqa: BLE001 whatever it is, it is a bug, and a bug is 500
+            self.plane.on_bug("the control plane failed", bug)
+            self.plane.metrics.errors["internal_error"] += 1
             if not self.complete:
                 self._answer(GatewayError(close=True))
         else:
@@ -144,7 +152,7 @@ class AsgiExchange:
             "http_version": head.version,
             "method": head.method.decode(),
             "scheme": protocol.scheme.decode(),
-            "path": path.decode(),
+            "path": unquote(path),
             "raw_path": path,
             "query_string": self.target.query[1:],
             "root_path": "",
@@ -197,6 +205,9 @@ class AsgiExchange:
             lines.append(b"Connection: close\r\n")
         elif self.head.version != "1.1":
             lines.append(b"Connection: keep-alive\r\n")
+        security = self.plane.security
+        if security is not None:
+            lines.append(security.missing(names, secure=self.protocol.is_secure(self.head)))
         self._write(b"".join((STATUS_LINES[status], *lines, self.plane.date_line, b"\r\n")))
 
     def _unread(self) -> bool:
@@ -219,8 +230,10 @@ class AsgiExchange:
         self.keep_alive = False
         if not self.status:
             self.status = error.status
-            answer = problem.render(error, self.request_id, date=self.plane.date_line, head_only=self.head.method == b"HEAD", close=True)
-            self._write(answer)
+            security = self.plane.security
+            careful = b"" if security is None else security.all(secure=self.protocol.is_secure(self.head))
+            head_only = self.head.method == b"HEAD"
+            self._write(problem.render(error, self.request_id, date=self.plane.date_line, extra=careful, head_only=head_only, close=True))
         self._finish()
 
     def _write(self, data: bytes) -> None:
@@ -232,5 +245,5 @@ class AsgiExchange:
         if self.body_timer is not None:
             self.body_timer.cancel()
         self.news.set()
-        self.plane.on_own_answer(self, monotonic())
+        log_own_answer(self, monotonic())
         self.protocol.finish(keep_alive=self.keep_alive)

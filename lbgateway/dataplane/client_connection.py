@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 LINGER_S = 2.0
 """How long a connection that is closed with unread input keeps reading, so that the client sees the answer (RFC 9112, 9.6)."""
 
-FAREWELL_S = 0.5
-"""How long an idle connection outlives the signal to stop: a request that is on its way by then would be reset."""
-
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends a reset."""
 
@@ -75,7 +72,7 @@ class ClientConnection(RequestParser):
             self.deadline_s = NEVER_S
         elif self.deadline_s == NEVER_S:
             limits = self.plane.limits
-            limit_s = limits.keep_alive_s if not self.plane.draining else FAREWELL_S
+            limit_s = limits.keep_alive_s if not self.plane.draining else self.plane.farewell_s
             if self._reading_head:
                 limit_s = limits.header_timeout_s
             if self.mode is Mode.LINGER:
@@ -128,9 +125,10 @@ class ClientConnection(RequestParser):
         if self.transport.is_closing():
             # The client has ended its side; whether it still reads what is unsent is for `on_tick` to see.
             return
-        if unread and self.transport.can_write_eof():
+        if unread:
             # Closing with unread input makes TCP reset, and a reset can overtake the answer.
-            self.transport.write_eof()
+            if self.transport.can_write_eof():  # TLS has no half-closed connections
+                self.transport.write_eof()
             self.resume_request()
         else:
             self.transport.close()

@@ -14,9 +14,11 @@ import httptools
 
 from lbgateway.dataplane.head import (
     BODY_CAME,
+    BODYLESS,
     CONNECTION,
     CONTENT_LENGTH,
     DATE,
+    MAX_RESPONSE_HEAD_BYTES,
     PASS,
     PLAIN_CONNECTION,
     RESPONSE_RULES,
@@ -31,11 +33,6 @@ if TYPE_CHECKING:
 
     from lbgateway.dataplane.exchange_state import ResponseSink
     from lbgateway.dataplane.pool import Pool
-
-MAX_RESPONSE_HEAD_BYTES = 256 * 1024
-"""Above what any server sends on purpose; bounds the memory that one answer can take before it is refused."""
-
-BODYLESS = frozenset((204, 304))
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -55,6 +52,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_upgrading",
         "exchange",
         "idle_at_s",
+        "is_closing",
         "keep_alive",
         "parser",
         "pool",
@@ -65,6 +63,7 @@ class UpstreamConnection(asyncio.Protocol):
     )
 
     write: Callable[[bytes], None]
+    is_closing: Callable[[], bool]
     _head: ResponseHead
 
     def __init__(self, pool: Pool) -> None:
@@ -96,15 +95,21 @@ class UpstreamConnection(asyncio.Protocol):
     def __repr__(self) -> str:
         return f"<UpstreamConnection {self.pool.host}:{self.pool.port} {'busy' if self.exchange else 'idle'} uses={self.uses}>"
 
-    # -- commands ------------------------------------------------------------------------------
+    # -- commands: see `exchange_state.Connection` ---------------------------------------------
 
     def expect(self, *, bodyless: bool, upgrade: bool) -> None:
-        """The next response is special: without a body whatever it declares (HEAD), or maybe a switch of protocols."""
         self._bodyless = bodyless
         self._upgrading = upgrade
 
+    def pause_reading(self) -> None:
+        if not self.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self.is_closing():
+            self.transport.resume_reading()
+
     def close(self) -> None:
-        """Drop the connection; the exchange hears nothing more from it."""
         self.exchange = None
         # Not `close`, which would wait until the other side has read what is still to be sent: maybe for ever.
         self.transport.abort()
@@ -113,7 +118,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # TCP transports are asyncio.Transport
-        self.write = self.transport.write
+        self.write, self.is_closing = self.transport.write, self.transport.is_closing
 
     def data_received(self, data: bytes) -> None:
         exchange = self.exchange
@@ -140,22 +145,22 @@ class UpstreamConnection(asyncio.Protocol):
                 self._refuse(error)
                 return
             self._broken = True
-        if self._complete:
-            # All of the read has been parsed: only now may the connection change hands.
+        exchange = self.exchange  # it may have gone on to another attempt
+        if exchange is not None and self._complete:  # all of the read is parsed: only now may the connection change hands
             trailers = self._trailers
             self.received = self._head_done = self._complete = False
             self._fed_bytes = 0
             pieces, self._pieces = self._pieces, []
             if self._bodyless or self._broken or self._upgrading or trailers:
                 self._reset()
-            elif first and self.keep_alive and self._head.content_length > 0:
+            elif first and self.keep_alive and self._head.content_length > 0 and self._head.status < 500:
                 # Answers of a service are often alike: one that begins with the same bytes says the same.
                 head = self._head
                 end = len(data) - head.content_length
                 if data[9:12] == b"%d" % head.status and data[end - 4 : end] == b"\r\n\r\n":
                     self._seen, self._seen_head = data[:end], head
             exchange.on_response_end(pieces, trailers)
-        else:
+        elif exchange is not None:
             self._go_on(exchange, len(data))
 
     def _go_on(self, exchange: ResponseSink, size: int) -> None:
@@ -164,13 +169,13 @@ class UpstreamConnection(asyncio.Protocol):
             self._fed_bytes += size
             if self._fed_bytes > MAX_RESPONSE_HEAD_BYTES:
                 self._refuse(ValueError("response head too large"))
-        elif self.exchange is exchange:
-            self._fed_bytes = self._fed_bytes + size if self._fed_bytes >= 0 else 0
-            if self._fed_bytes > MAX_RESPONSE_HEAD_BYTES:
-                self._refuse(ValueError("too much between two pieces of the body"))
-                return
-            pieces, self._pieces = self._pieces, []
-            exchange.on_response_body(pieces)
+            return
+        self._fed_bytes = self._fed_bytes + size if self._fed_bytes >= 0 else 0
+        if self._fed_bytes > MAX_RESPONSE_HEAD_BYTES:
+            self._refuse(ValueError("too much between two pieces of the body"))
+            return
+        pieces, self._pieces = self._pieces, []
+        exchange.on_response_body(pieces)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.forget(self)
@@ -206,7 +211,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._head_done:
             if trailer_allowed(name):
-                self._on_trailer(name, value)
+                self._trailers = self._trailers or []
+                self._trailers += (name, b": ", value, b"\r\n")
             return
         fate = RESPONSE_RULES[name]
         head = self._head
@@ -227,11 +233,6 @@ class UpstreamConnection(asyncio.Protocol):
             head.chunked = True
         elif fate is Field.UPGRADE:
             head.upgrade = value
-
-    def _on_trailer(self, name: bytes, value: bytes) -> None:
-        if self._trailers is None:
-            self._trailers = []
-        self._trailers += (name, b": ", value, b"\r\n")
 
     def on_headers_complete(self) -> None:
         if self._complete:
@@ -277,9 +278,8 @@ class UpstreamConnection(asyncio.Protocol):
         exchange.on_informational(head)
 
     def _switch(self, rest: bytes) -> None:
-        exchange, head = self.exchange, self._head
-        if exchange is not None:
-            exchange.on_switched(head, rest)
+        if self.exchange is not None:
+            self.exchange.on_switched(self._head, rest)
 
     def _refuse(self, error: Exception) -> None:
         exchange = self.exchange

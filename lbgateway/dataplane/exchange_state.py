@@ -9,33 +9,45 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from lbgateway.dataplane.connection import UpstreamConnection
+    from lbgateway.dataplane.attempts import Accused
     from lbgateway.dataplane.exchange import Exchange
     from lbgateway.dataplane.head import RequestHead, ResponseHead
     from lbgateway.dataplane.plane import DataPlane
-    from lbgateway.dataplane.route import Route
+    from lbgateway.dataplane.pool import Pool
+    from lbgateway.dataplane.race import Race
+    from lbgateway.dataplane.route import Admit, Route
     from lbgateway.dataplane.target import Target
+    from lbgateway.dataplane.trace import Trace
     from lbgateway.dataplane.upstream import GatewayEndpoint, Upstream
     from lbgateway.errors import GatewayError
+    from lbgateway.policies.identity import Identity
+    from lbgateway.policies.wait import Wait
+    from lbgateway.telemetry.span_records import AttemptRecord
 
 
 class Phase(IntEnum):
     """Where an exchange stands. `TRANSITIONS` says what may follow."""
 
     BEGIN = 0
-    CONNECTING = 1
-    WAITING = 2
+    PARKED = 1
+    """A policy waits for something; no attempt has begun."""
+    PAUSED = 2
+    """Before an attempt, for its back-off or for room: none is counted."""
+    CONNECTING = 3
+    WAITING = 4
     """The request is on its way; no final response head yet."""
-    RESPONDING = 3
-    TUNNEL = 4
+    RESPONDING = 5
+    TUNNEL = 6
     """Both sides speak another protocol now; the exchange only counts."""
-    SETTLED = 5
+    SETTLED = 7
 
 
 TRANSITIONS = {
-    Phase.BEGIN: {Phase.CONNECTING, Phase.WAITING, Phase.SETTLED},
-    Phase.CONNECTING: {Phase.CONNECTING, Phase.WAITING, Phase.SETTLED},
-    Phase.WAITING: {Phase.CONNECTING, Phase.WAITING, Phase.RESPONDING, Phase.TUNNEL, Phase.SETTLED},
+    Phase.BEGIN: {Phase.PARKED, Phase.PAUSED, Phase.CONNECTING, Phase.WAITING, Phase.SETTLED},
+    Phase.PARKED: {Phase.PARKED, Phase.PAUSED, Phase.CONNECTING, Phase.WAITING, Phase.SETTLED},
+    Phase.PAUSED: {Phase.PAUSED, Phase.CONNECTING, Phase.WAITING, Phase.SETTLED},
+    Phase.CONNECTING: {Phase.PAUSED, Phase.CONNECTING, Phase.WAITING, Phase.SETTLED},
+    Phase.WAITING: {Phase.PAUSED, Phase.CONNECTING, Phase.WAITING, Phase.RESPONDING, Phase.TUNNEL, Phase.SETTLED},
     Phase.RESPONDING: {Phase.SETTLED},
     Phase.TUNNEL: {Phase.SETTLED},
     Phase.SETTLED: set(),
@@ -47,7 +59,7 @@ NOTHING: list[bytes] = []
 """The body of a request that has none; a request that has one brings its own list."""
 
 # An enum's member costs a lookup in its metaclass on every use: on the warm path names are bound once.
-BEGIN, CONNECTING, WAITING, RESPONDING, TUNNEL, SETTLED = Phase
+BEGIN, PARKED, PAUSED, CONNECTING, WAITING, RESPONDING, TUNNEL, SETTLED = Phase
 
 
 class Downstream(Protocol):
@@ -56,6 +68,12 @@ class Downstream(Protocol):
     plane: DataPlane
     peer: str
     """The client's address, without a port."""
+    trusted: bool
+    """Whether that is a proxy which is believed."""
+    client_key: bytes
+    """What stands for the address where requests are counted; empty until somebody asks (`policies.limit_key`)."""
+    certificate: str | None
+    """The subject of the certificate that the client has shown and we have verified, if any."""
     forwarded_before: dict[bytes, bytes]
     """Host -> what `forwarded` gives for it when the client has sent nothing of the kind itself."""
 
@@ -82,8 +100,51 @@ class Downstream(Protocol):
 
     def request_id(self, head: RequestHead) -> bytes: ...
 
-    def start_tunnel(self, exchange: Exchange, connection: UpstreamConnection, rest: bytes) -> None:
+    def remaining_s(self, head: RequestHead) -> float | None:
+        """How much time whoever is in front of us leaves the request, in seconds; asked only if the plane has a `deadline_field`."""
+
+    secure: bool
+    """Whether the client speaks TLS to us."""
+
+    def is_secure(self, head: RequestHead) -> bool:
+        """Whether the client speaks TLS, to us or, as `head` says, to a trusted proxy."""
+
+    def start_tunnel(self, exchange: Exchange, connection: Connection, rest: bytes) -> None:
         """Join the two transports; `rest` has come from the upstream already."""
+
+
+class Connection(Protocol):
+    """The upstream's side, as an exchange and a pool command it; what it tells, it tells a `ResponseSink`."""
+
+    pool: Pool
+    """Where the lease ends."""
+    exchange: ResponseSink | None
+    """Whom it is leased to."""
+    uses: int
+    """How many exchanges it has carried before this one."""
+    received: bool
+    """Whether any byte of an answer has come."""
+    keep_alive: bool
+    """Whether it may carry another exchange; known when an answer is complete."""
+    idle_at_s: float
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Takes a request as HTTP/1.1 would send it: the head, alone and whole, then the body as it comes, framed."""
+
+    @property
+    def is_closing(self) -> Callable[[], bool]: ...
+
+    def expect(self, *, bodyless: bool, upgrade: bool) -> None:
+        """The next response is special: without a body whatever it declares (HEAD), or maybe a switch of protocols."""
+
+    def pause_reading(self) -> None:
+        """Bring no more of the answer; harmless on a connection that is closing."""
+
+    def resume_reading(self) -> None: ...
+
+    def close(self) -> None:
+        """Drop it at once; the exchange hears nothing more from it."""
 
 
 class ResponseSink(Protocol):
@@ -114,6 +175,9 @@ class ExchangeState:
     """The attributes of an exchange, grouped by lifetime. What it does with them is in `exchange`."""
 
     __slots__ = (
+        "accused",
+        "answer_lines",
+        "attempt",
         "attempts",
         "body",
         "bytes_in",
@@ -128,25 +192,36 @@ class ExchangeState:
         "error",
         "excluded",
         "extra_lines",
+        "failure",
         "head",
+        "hedged",
+        "identity",
         "keep_alive",
         "moved",
         "out",
+        "pause",
         "phase",
         "plane",
+        "preflight",
+        "race",
         "replayable",
         "request_bytes",
         "request_done",
         "request_id",
         "route",
+        "secure",
         "sent_at_s",
         "stale_spent",
         "started_s",
         "status",
         "target",
+        "trace",
+        "unasked",
+        "until_s",
         "upstream",
         "upstream_paused",
         "upstream_s",
+        "wait",
     )
 
     # given to `begin`
@@ -156,11 +231,22 @@ class ExchangeState:
     target: Target
     request_id: bytes
     started_s: float
+    secure: bool
+    """Whether the client speaks TLS, to us or to a trusted proxy."""
+    preflight: bytes
+    """The method that a CORS preflight asks for (Fetch Standard, 3.2.2); empty for every other request."""
     # there before anybody asks
     route: Route
     upstream: Upstream
     endpoint: GatewayEndpoint
     request_bytes: bytes
+    # while parked
+    wait: Wait
+    unasked: tuple[Admit, ...]
+    """The policies behind the one that waits."""
+    # from the first attempt on
+    until_s: float
+    """The end of the time for all attempts together."""
 
     def __init__(self) -> None:
         # for life
@@ -169,7 +255,10 @@ class ExchangeState:
         self.error: GatewayError | None = None
         self.deadline_s = NEVER_S
         self.keep_alive = True
+        self.trace: Trace | None = None
         # the request
+        self.identity: Identity | None = None
+        """Who is asking, if a policy found out."""
         self.extra_lines = b""
         """Complete header lines that policies add for the upstream."""
         self.request_done = True
@@ -179,15 +268,27 @@ class ExchangeState:
         self.bytes_in = 0
         # the attempt
         self.attempts = 0
+        self.attempt: AttemptRecord | None = None  # where its trace is recorded
+        self.race: Race | None = None
+        """While a second attempt runs beside this one."""
+        self.hedged = False
+        """Whether there has been one."""
         self.excluded: tuple[GatewayEndpoint, ...] = ()
-        self.connection: UpstreamConnection | None = None
+        self.connection: Connection | None = None
         self.connecting: asyncio.Task[None] | None = None
         self.stale_spent = False
+        self.failure: GatewayError | None = None
+        """What the attempt before this one ended with."""
+        self.accused: Accused | None = None
+        """Who has given the last 5xx: not blamed before another instance has been asked the same."""
+        self.pause: asyncio.TimerHandle | None = None
         self.upstream_paused = False
         self.moved = False
         """Whether any byte has come since the sweep looked last."""
         # the response
         self.status = 0
+        self.answer_lines = b""
+        """Complete header lines that policies add to whatever answer there will be."""
         self.out: list[bytes] = []
         self.chunked_out = False
         self.bytes_out = 0

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lbgateway.dataplane.head import EXPLAIN
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-OURS = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-request-id", b"forwarded"))
+OURS = frozenset((
+    b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-request-id", b"forwarded", EXPLAIN,
+))  # fmt: skip
 
 
 def forwarded_lines(*, peer: str, scheme: bytes, port: int, version: str, host: bytes, given: Iterable[tuple[bytes, bytes]] = ()) -> bytes:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from lbgateway import problem
+from lbgateway.dataplane.access_records import log_refusal
 from lbgateway.dataplane.asgi import AsgiExchange
 from lbgateway.dataplane.exchange import Exchange
-from lbgateway.dataplane.target import normalise
+from lbgateway.dataplane.routing import KNOWN_BYTES
+from lbgateway.dataplane.target import normalise, without_parameters
 from lbgateway.errors import BadRequest, GatewayError, MethodNotAllowed
 
 if TYPE_CHECKING:
@@ -44,13 +46,31 @@ def choose_handler(plane: DataPlane, head: RequestHead, error: GatewayError | No
     """Decide who answers `head`; `error` is what its framing was refused for. Resolves its target."""
     if error is not None:
         return Refusal(error)
+    target = plane.known_targets.get(head.target)
+    if target is not None and head.method not in REFUSED_METHODS:
+        head.resolved = target
+        return Exchange()
     target = normalise(head.target)
     if target is None or head.method in REFUSED_METHODS or target.path == b"*":
         return _unusual(head, target)
     head.resolved = target
     if target.path.startswith(plane.own_prefixes) and plane.owns(target.path):
-        return AsgiExchange()
+        return AsgiExchange(plane.application)
+    if target.parameters and _hides(plane, target.path):
+        return Refusal(BadRequest("The path can be read in more than one way: its parameters decide who answers", close=True))
+    if plane.spa is not None and not plane.is_below_routes(target.path):
+        return AsgiExchange(plane.spa, "(spa)") if plane.left_to_spa(head, target) else Exchange()
+    if len(head.target) <= KNOWN_BYTES and head.target[:1] == b"/":
+        plane.known_targets.remember(head.target, target)  # clients choose targets, so the memory is bounded
     return Exchange()
+
+
+def _hides(plane: DataPlane, path: bytes) -> bool:
+    """Whether a service that drops parameters would read one of our own paths, or, beside an application, one of the routes'."""
+    bare = without_parameters(path)
+    if bare.startswith(plane.own_prefixes) and plane.owns(bare):
+        return True
+    return plane.spa is not None and plane.is_below_routes(bare) and not plane.is_below_routes(path)
 
 
 def _unusual(head: RequestHead, target: Target | None) -> Handler:
@@ -72,9 +92,14 @@ class Refusal:
 
     def begin(self, protocol: GatewayProtocol, head: RequestHead) -> None:
         plane, request_id = protocol.plane, protocol.request_id(head)
-        answer = problem.render(self.error, request_id, date=plane.date_line, close=True, head_only=head.method == b"HEAD")
+        careful = b"" if plane.security is None else plane.security.all(secure=protocol.is_secure(head))
+        if plane.cors is not None:
+            careful += plane.cors.lines(head.origin)
+        answer = problem.render(
+            self.error, request_id, date=plane.date_line, extra=careful, close=True, head_only=head.method == b"HEAD"
+        )  # fmt: skip
         protocol.write(answer)
-        plane.on_refused(self.error, request_id, protocol.peer, head, len(answer))
+        log_refusal(self.error, request_id, protocol, head, len(answer))
         protocol.finish(keep_alive=False)
 
     def on_request_body(self, data: bytes) -> None:

@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 """What a Host field may hold (RFC 3986, 3.2); matched in full."""
 
+BODYLESS = frozenset((204, 304))
+"""Answers that have no body, whatever their head says."""
+
+MAX_RESPONSE_HEAD_BYTES = 256 * 1024
+"""Above what any server sends on purpose; bounds the memory that one answer can take before it is refused."""
+
 BODY_CAME = -1
 """Instead of a number of bytes: the last read brought some of the body."""
 
 AMBIGUOUS = b"\x00"
-"""Stands for two Authorization fields: no credential can look like it."""
+"""Stands for two fields of a name that may occur once (Authorization, Origin): no value can look like it."""
 
 
 class Field(IntEnum):
@@ -43,17 +49,21 @@ class Field(IntEnum):
     FORWARDED = 9
     TE = 10
     DATE = 11
+    ORIGIN = 12
 
 
 PLAIN_CONNECTION = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"Close"))
 """Values of ``Connection`` that name no field; nearly all do not."""
 
-PASS, HOST_FIELD, AUTHORIZATION = Field.PASS, Field.HOST, Field.AUTHORIZATION
-DATE, CONTENT_LENGTH, CONNECTION = Field.DATE, Field.CONTENT_LENGTH, Field.CONNECTION
+PASS, HOST_FIELD, AUTHORIZATION, DATE = Field.PASS, Field.HOST, Field.AUTHORIZATION, Field.DATE
+CONTENT_LENGTH, CONNECTION = Field.CONTENT_LENGTH, Field.CONNECTION
 """An enum's member costs a lookup in its metaclass on every use: on the warm path names are bound once."""
 
 HOP_BY_HOP = (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"http2-settings")
 """Meant for the next hop only; ``Connection``, ``TE``, ``Transfer-Encoding`` and ``Upgrade`` have fates of their own."""
+
+EXPLAIN = b"x-gateway-explain"
+"""Between an operator and this gateway only, in either direction."""
 
 _REQUEST_FATES = {
     **dict.fromkeys(HOP_BY_HOP, Field.DROP),
@@ -64,16 +74,13 @@ _REQUEST_FATES = {
     b"upgrade": Field.UPGRADE,
     b"expect": Field.EXPECT,
     b"authorization": Field.AUTHORIZATION,
+    b"origin": Field.ORIGIN,
     b"te": Field.TE,
-    b"forwarded": Field.FORWARDED,
-    b"x-real-ip": Field.FORWARDED,
-    b"x-request-id": Field.FORWARDED,
+    **dict.fromkeys((b"forwarded", b"x-real-ip", b"x-request-id", EXPLAIN), Field.FORWARDED),
 }
 
 _RESPONSE_FATES = {
-    **dict.fromkeys(HOP_BY_HOP, Field.DROP),
-    b"x-request-id": Field.DROP,
-    b"te": Field.DROP,
+    **dict.fromkeys((*HOP_BY_HOP, b"x-request-id", b"te", EXPLAIN), Field.DROP),
     b"content-length": Field.CONTENT_LENGTH,
     b"transfer-encoding": Field.TRANSFER_ENCODING,
     b"connection": Field.CONNECTION,
@@ -81,22 +88,23 @@ _RESPONSE_FATES = {
     b"date": Field.DATE,
 }
 
-_REMEMBERED_NAMES = 4096
-_REMEMBERED_NAME_BYTES = 64
+AS_VARIABLE = bytes(ord(chr(code).lower()) if chr(code).isalnum() and code < 128 else ord("-") for code in range(256))
+"""What CGI and its heirs make of a name: case, and every character but letters and digits, is the same to them (RFC 3875, 4.1.18)."""
+_REMEMBERED_NAMES, _REMEMBERED_NAME_BYTES = 4096, 64
 """Clients choose header names, so the memory of them is bounded: in their number, and in the length of each."""
 
 
 class FieldRules(dict[bytes, Field]):
     """Name as it was spelt -> fate; filled on first sight.
 
-    `reserved`: lower-case names that only the gateway may set (forwarded claims). A name is
-    compared with ``_`` read as ``-``, because CGI-like upstreams cannot tell the two apart.
+    `reserved`: names that only the gateway may set (forwarded claims). Names are compared as an upstream
+    that puts them into variables may read them: to it ``X_User-Id``, ``x-user.id`` and ``X-User-Id`` are one.
     """
 
     def __init__(self, fates: dict[bytes, Field], reserved: Iterable[bytes] = (), *, forwarded: bool = False) -> None:
         super().__init__()
         self._fates = fates
-        self._reserved = frozenset(reserved)
+        self._reserved = frozenset(name.translate(AS_VARIABLE) for name in reserved)
         self._forwarded = forwarded
 
     def __missing__(self, name: bytes) -> Field:
@@ -109,7 +117,7 @@ class FieldRules(dict[bytes, Field]):
         fate = self._fates.get(lower)
         if fate is not None:
             return fate
-        confusable = lower.replace(b"_", b"-")
+        confusable = lower.translate(AS_VARIABLE)
         if confusable in self._reserved:
             return Field.DROP
         if self._forwarded:
@@ -120,9 +128,9 @@ class FieldRules(dict[bytes, Field]):
         return Field.PASS
 
 
-def request_rules(reserved: Iterable[bytes] = ()) -> FieldRules:
-    """The fates of request fields; `reserved` names are never accepted from a client."""
-    return FieldRules(_REQUEST_FATES, reserved, forwarded=True)
+def request_rules(reserved: Iterable[bytes] = (), proxied: Iterable[bytes] = ()) -> FieldRules:
+    """The fates of request fields; `reserved` names are accepted from nobody, `proxied` ones from trusted proxies only."""
+    return FieldRules({**_REQUEST_FATES, **dict.fromkeys(proxied, Field.FORWARDED)}, reserved, forwarded=True)
 
 
 RESPONSE_RULES = FieldRules(_RESPONSE_FATES)
@@ -136,6 +144,7 @@ class RequestHead:
         "chunked",
         "connection",
         "content_length",
+        "digest",
         "expect_continue",
         "forwarded",
         "has_body",
@@ -143,6 +152,7 @@ class RequestHead:
         "keep_alive",
         "lines",
         "method",
+        "origin",
         "rendered",
         "resolved",
         "special_bytes",
@@ -165,9 +175,8 @@ class RequestHead:
         # fields that pass
         self.lines = [b""]
         """(name, b": ", value, CRLF) flattened, behind one empty slot for the request line."""
-        self.specials = 0
+        self.specials = self.special_bytes = 0
         """How many fields are not in `lines`, and how large they and the trailers are."""
-        self.special_bytes = 0
         # framing
         self.content_length = -1
         self.chunked = False
@@ -180,8 +189,10 @@ class RequestHead:
         self.trailers: list[bytes] | None = None
         # what others need to know
         self.hosts: bytes | None = None
-        """The Host field; a single space if there were several."""
+        """A single space if there were several."""
         self.authorization: bytes | None = None
+        self.digest: bytes | None = None  # of the bearer token, once a policy has needed it
+        self.origin: bytes | None = None
         self.forwarded: list[tuple[bytes, bytes]] | None = None
         """What only a trusted proxy may say, as (lower-case name, value)."""
         self.rendered: tuple[Route, bytes, bytes] | None = None
@@ -205,8 +216,8 @@ class ResponseHead:
     dated = False
     connection: bytes | None = None
     upgrade: bytes | None = None
-    rendered: tuple[Route, bytes] | None = None
-    """What `message.response_head` made of it, for which route."""
+    rendered: tuple[Route, bool, bytes] | None = None
+    """What `message.response_head` made of it, for which route, and whether for a client that speaks TLS."""
 
 
 def tokens(value: bytes) -> list[bytes]:
@@ -277,7 +288,7 @@ def last_chunk(trailers: list[bytes]) -> bytes:
 
 def trailer_allowed(name: bytes) -> bool:
     """Whether a trailer field may be passed on: nothing that frames, routes, authenticates or is hop-by-hop (RFC 9110, 6.5.1)."""
-    lower = name.lower().replace(b"_", b"-")
+    lower = name.translate(AS_VARIABLE)
     return lower not in _REQUEST_FATES and lower not in _FORBIDDEN_TRAILERS and not lower.startswith(b"x-forwarded-")
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from lbgateway.dataplane.head import STATUS_LINES, named_by_connection, tokens, without
 
+NOTHING: frozenset[bytes] = frozenset()
+
 if TYPE_CHECKING:
     from lbgateway.dataplane.exchange import Exchange
     from lbgateway.dataplane.head import RequestHead, ResponseHead
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def forwarded_request(exchange: Exchange, route: Route, path: bytes) -> bytes:
-    """The complete request head for the upstream, which gets `path`. The same bytes serve every attempt."""
-    head, (_, query, authority) = exchange.head, exchange.target
+    """The complete request head for the upstream, which gets `path`: what all attempts have in common."""
+    head, (_, query, authority, _) = exchange.head, exchange.target
     known = head.rendered
     if known is not None and known[0] is route and known[1] is exchange.extra_lines and not authority:
         fields = known[2]
@@ -22,6 +24,8 @@ def forwarded_request(exchange: Exchange, route: Route, path: bytes) -> bytes:
         lines = head.lines
         if head.connection is not None:
             lines = without(lines, named_by_connection(head.connection), start=1)
+        if exchange.trace is not None:
+            lines = without(lines, exchange.trace.replaced, start=1)
         if route.request_edits is not None:
             lines = route.request_edits.apply(lines, start=1)
         host = authority or head.hosts or exchange.upstream.name.encode()
@@ -57,13 +61,13 @@ def response_head(exchange: Exchange, head: ResponseHead) -> bytes:
     """The complete response head for the client."""
     ordinary = exchange.keep_alive and exchange.head.version == "1.1" and head.dated
     known = head.rendered
-    if ordinary and known is not None and known[0] is exchange.route:
-        fields = known[1]
+    if ordinary and known is not None and known[0] is exchange.route and known[1] is exchange.secure:
+        fields = known[2]
     else:
         fields = _response_fields(exchange, head)
         if ordinary:
-            head.rendered = (exchange.route, fields)
-    return b"%bX-Request-Id: %b\r\n\r\n" % (fields, exchange.request_id)
+            head.rendered = (exchange.route, exchange.secure, fields)
+    return b"%b%bX-Request-Id: %b\r\n\r\n" % (fields, exchange.answer_lines, exchange.request_id)
 
 
 def _response_fields(exchange: Exchange, head: ResponseHead) -> bytes:
@@ -75,6 +79,10 @@ def _response_fields(exchange: Exchange, head: ResponseHead) -> bytes:
     edits = exchange.route.response_edits
     if edits is not None:
         lines = edits.apply(lines)
+    security = exchange.plane.security
+    careful = b""
+    if security is not None:
+        careful = security.missing(lines[::4], NOTHING if edits is None else edits.names, secure=exchange.secure)
     framing = date = connection = b""
     if head.content_length >= 0 and head.status != 204:
         framing = b"Content-Length: %d\r\n" % head.content_length
@@ -86,7 +94,7 @@ def _response_fields(exchange: Exchange, head: ResponseHead) -> bytes:
         connection = b"Connection: close\r\n"
     elif exchange.head.version != "1.1":
         connection = b"Connection: keep-alive\r\n"
-    return b"".join((STATUS_LINES[head.status], *lines, framing, date, connection, b"Via: 1.1 lbgateway\r\n"))
+    return b"".join((STATUS_LINES[head.status], *lines, framing, date, connection, careful, b"Via: 1.1 lbgateway\r\n"))
 
 
 def informational_response(head: ResponseHead) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import defaultdict
 from email.utils import formatdate
 from random import Random
 from time import monotonic, time
@@ -10,28 +11,42 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from lbgateway.dataplane.head import RequestHead, request_rules
+from lbgateway.dataplane.head import request_rules
+from lbgateway.dataplane.routing import KNOWN
+from lbgateway.dataplane.upstream import EndpointMaker, GatewayEndpoint, Upstream
 from lbgateway.errors import GatewayError, NoRoute
-from lbgateway.telemetry.metrics import Metrics
+from lbgateway.policies.client_address import ClientAddresses
+from lbgateway.policies.memory import Memory
+from lbgateway.telemetry.events import Events
+from lbgateway.telemetry.metrics import Metrics, RouteSeries
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Collection, Coroutine, Iterable
 
-    from lbgateway.dataplane.asgi import AsgiExchange
+    from lbgateway.dataplane.asgi import Application
     from lbgateway.dataplane.exchange import Exchange
+    from lbgateway.dataplane.head import RequestHead
+    from lbgateway.dataplane.orders import Orders
     from lbgateway.dataplane.protocol import GatewayProtocol
     from lbgateway.dataplane.routing import Route, RouteTable
-    from lbgateway.dataplane.upstream import GatewayEndpoint, Upstream
+    from lbgateway.dataplane.target import Target
+    from lbgateway.dataplane.trace import Tracing
+    from lbgateway.policies.cors import Cors
+    from lbgateway.policies.rate_limit import LimitPolicy
+    from lbgateway.policies.security_headers import SecurityHeaders
     from lbgateway.telemetry.access_log import AccessLog
-    from lbgateway.telemetry.metrics import RouteSeries
 
 log = structlog.get_logger("lbgateway")
 
 SWEEP_S = 0.1
 """All deadlines are this coarse (seconds); a timer per request would cost more than the rest of its accounting."""
 
+WANT_EVERY_S = 10.0
 ROTATE_S = 30.0
+
+FAREWELL_S = 0.5
+"""How long an idle connection outlives the signal to stop: a request that is on its way by then would be reset."""
 
 
 class Limits:
@@ -65,26 +80,50 @@ class DataPlane:
         self.loop = loop
         self.metrics = Metrics()
         self.random = Random()  # noqa: S311 chooses endpoints, keeps no secrets
+        self.events = Events()
         self.upstreams: dict[str, Upstream] = {}
+        self.make_endpoint: EndpointMaker = GatewayEndpoint
+        self.orders: defaultdict[str, Orders] = defaultdict(dict)
+        """What operators want, by service: it outlives the upstream."""
         self.active: set[Exchange] = set()
         self.connections: set[GatewayProtocol] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
-        self._swept_at_s = 0.0
         self._rated_at_s = self._rotated_at_s = monotonic()
+        self._swept_at_s, self._want_told_at_s = 0.0, -WANT_EVERY_S
         # as composed
-        self.application: Callable[..., Coroutine[Any, Any, None]] = _no_application
+        self.application: Application = _no_application
+        self.spa: Application | None = None
+        """Answers what no route covers and lies below none."""
         self.access_log: AccessLog | None = None
         self.missing_upstream: Callable[[str], GatewayError] = lambda _name: NoRoute()
         # as configured
         self.routes: RouteTable
+        self.labels: frozenset[str] = frozenset()
+        """Of the routes in the table."""
         self.limits = Limits()
         self.body_timeout_s = self.limits.body_timeout_s
         self.request_rules = request_rules()
+        self.tracing: Tracing | None = None
+        self.may_explain: Callable[[RequestHead, str], bool] | None = None
+        """Whether a request asks to be explained, and may; by its head and its peer."""
+        self.deadline_field: bytes | None = None
+        """Lower-case name of the field with the remaining milliseconds, if there is one."""
         self.trusted: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+        self.clients = ClientAddresses()
+        """Whose requests trusted proxies forward."""
+        self.security: SecurityHeaders | None = None
+        self.cors: Cors | None = None
+        """Of the whole gateway: for answers that belong to no route."""
+        self.limit_policies: Collection[LimitPolicy] = ()
+        """The limits of the routes in the table."""
         self.own_prefixes: tuple[bytes, ...] = (b"/health", b"/admin", b"/metrics")
+        # what need not be worked out again
+        self.known_targets: Memory[Target] = Memory(KNOWN)
+        """Request targets that are asked for again and again, and proxied whatever else a request says (`handlers.choose_handler`)."""
         # as time goes
         self.draining = False
+        self.farewell_s = FAREWELL_S
         self.date_line = b""
 
     # -- on the way of a request ---------------------------------------------------------------
@@ -93,50 +132,36 @@ class DataPlane:
         """Whether `path`, which begins like one of ours, is one of ours: prefixes are whole segments."""
         return any(path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == 0x2F) for prefix in self.own_prefixes)
 
+    def is_below_routes(self, path: bytes) -> bool:
+        """Whether `path` lies below one of the routes': then no single-page application has a say."""
+        return (path + b"/").startswith(self.routes.heads)
+
+    def left_to_spa(self, head: RequestHead, target: Target) -> bool:
+        """Whether a path below none of the routes' is the single-page application's: no route takes it either."""
+        return self.routes.match(target.authority or head.hosts, target.path, head.method, head.lines) is None
+
+    def use_routes(self, table: RouteTable) -> None:
+        """Swap the table; exchanges under way keep their routes, and what counted those that are gone disappears."""
+        self.routes = table
+        self.known_targets.clear()
+        self.labels = frozenset(route.label for route in table.routes)
+        self.metrics.keep_routes(self.labels)
+
     def series_of(self, route: Route, service: str) -> RouteSeries:
-        """The counters of `route`, found once for each service that it leads to."""
-        series = route.series[service] = self.metrics.route(route.label, service)
-        return series
+        """The counters of `route`, found once for each service that it leads to; of a route that is gone they count for nobody."""
+        found = self.metrics.route(route.label, service) if route.label in self.labels else RouteSeries(route.label, service)
+        route.series[service] = found
+        return found
 
-    def log_access(self, exchange: Exchange, now_s: float) -> None:
-        """One line for one finished exchange; rendered on another thread."""
-        if self.access_log is None:
-            return
-        head, error = exchange.head, exchange.error
-        endpoint: GatewayEndpoint | None = exchange.endpoint
-        route: Route | None = exchange.route
-        upstream: Upstream | None = exchange.upstream
-        self.access_log.append((
-            now_s, exchange.request_id, exchange.downstream.peer, head.method.decode(), head.hosts or b"", head.target,
-            None if route is None else route.label, None if upstream is None else upstream.name,
-            None if endpoint is None else endpoint.id, exchange.status, None if error is None else error.slug,
-            now_s - exchange.started_s, None if endpoint is None else exchange.upstream_s, exchange.attempts,
-            exchange.bytes_in, exchange.bytes_out, user_agent(head),
-        ))  # fmt: skip
+    def on_bug(self, event: str, bug: BaseException) -> None:
+        """An exception that is not in the tree of errors: logged whole. Whoever answers its request says 500, and counts it."""
+        log.error(event, exc_info=bug)
 
-    def on_refused(self, error: GatewayError, request_id: bytes, peer: str, head: RequestHead, bytes_out: int) -> None:
-        """Count a message that was no request."""
-        self.metrics.errors[error.slug] += 1
-        if self.access_log is not None:
-            self.access_log.append((
-                monotonic(), request_id, peer, head.method.decode(), head.hosts or b"", head.target, None, None, None,
-                error.status, error.slug, 0.0, None, 0, 0, bytes_out, user_agent(head),
-            ))  # fmt: skip
-
-    def on_own_answer(self, exchange: AsgiExchange, now_s: float) -> None:
-        """Log an answer of the gateway's own application."""
-        if self.access_log is not None:
-            head = exchange.head
-            self.access_log.append((
-                now_s, exchange.request_id, exchange.protocol.peer, head.method.decode(), head.hosts or b"", head.target, "(gateway)",
-                None, None, exchange.status, None, now_s - exchange.started_s, None, 0, len(exchange.body), exchange.bytes_out,
-                user_agent(head),
-            ))  # fmt: skip
-
-    def on_bug(self, event: str) -> None:
-        """An exception that is not in the tree of errors: logged whole, answered with 500."""
-        self.metrics.errors["internal_error"] += 1
-        log.exception(event)  # noqa: LOG004 called while handling it
+    def on_want(self, cause: str, now_s: float) -> None:
+        """No file or port is left to connect with: operators hear of it, but not with each request."""
+        if now_s >= self._want_told_at_s + WANT_EVERY_S:
+            self._want_told_at_s = now_s
+            log.warning("no connection to an instance can be opened, requests may be turned away", reason=cause)
 
     # -- connections ---------------------------------------------------------------------------
 
@@ -144,11 +169,12 @@ class DataPlane:
         """Take in a new client connection; False if there are too many already."""
         self.metrics.connections_accepted += 1
         self.connections.add(protocol)
-        return len(self.connections) <= self.limits.max_connections
+        return len(self.connections) <= self.limits.max_connections + protocol.spare
 
     def trust(self, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> None:
         """Believe proxies in `networks` and no others, from now on and on open connections too: a proxy may hold one for days."""
         self.trusted = tuple(networks)
+        self.clients = ClientAddresses(self.trusted)
         for protocol in self.connections:
             protocol.trusted = self.trusts(protocol.peer)
 
@@ -159,6 +185,14 @@ class DataPlane:
         address = ipaddress.ip_address(peer.partition("%")[0])
         mapped = getattr(address, "ipv4_mapped", None)
         return any((mapped or address) in network for network in self.trusted)
+
+    def new_upstream(self, name: str, balancer: str, pool_idle_s: float) -> Upstream:
+        """The group of a service that had none; what operators have ordered before holds for it."""
+        made = self.upstreams[name] = Upstream(
+            name, balancer, pool_idle_s=pool_idle_s, loop=self.loop, random=self.random, events=self.events, orders=self.orders[name],
+            make_endpoint=lambda *given: self.make_endpoint(*given),  # noqa: PLW0108 whatever it is by then
+        )  # fmt: skip
+        return made
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `coroutine` beside the requests, and hold on to its task."""
@@ -194,6 +228,8 @@ class DataPlane:
                 protocol.on_tick(now_s)
         for upstream in tuple(self.upstreams.values()):
             upstream.sweep(now_s)
+        for limit in self.limit_policies:
+            limit.sweep(now_s)
         self._sweep_slowly(now_s)
 
     def _sweep_slowly(self, now_s: float) -> None:
@@ -206,16 +242,6 @@ class DataPlane:
             self._rotated_at_s = now_s
             for upstream in self.upstreams.values():
                 upstream.rotate()
-
-
-def user_agent(head: RequestHead) -> bytes:
-    """The client's ``User-Agent``, empty if there is none."""
-    lines = head.lines
-    for index in range(1, len(lines) - 3, 4):
-        name = lines[index]
-        if len(name) == 10 and name.lower() == b"user-agent":
-            return lines[index + 2]
-    return b""
 
 
 async def _no_application(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 the signature of ASGI

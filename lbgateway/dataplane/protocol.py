@@ -9,17 +9,18 @@ What is used of uvicorn is private API of it: ``ServerState.connections``, and t
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from random import getrandbits
 from typing import TYPE_CHECKING
 
+from lbgateway.dataplane.client_certificate import subject_of
 from lbgateway.dataplane.client_connection import ClientConnection
+from lbgateway.dataplane.deadline import remaining_s
 from lbgateway.dataplane.exchange_state import NEVER_S
 from lbgateway.dataplane.forwarding import forwarded_lines
 from lbgateway.dataplane.framing import framing_error
 from lbgateway.dataplane.handlers import Queued, Refusal, choose_handler
 from lbgateway.dataplane.head import upgrade_wanted
+from lbgateway.dataplane.request_ids import draw, may_be_id
 from lbgateway.dataplane.request_parser import HTTP, Mode
 from lbgateway.dataplane.tunnel import Tunnel
 from lbgateway.errors import HeadersTooLarge, Overloaded
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
     from uvicorn.server import ServerState
 
-    from lbgateway.dataplane.connection import UpstreamConnection
     from lbgateway.dataplane.exchange import Exchange
+    from lbgateway.dataplane.exchange_state import Connection
     from lbgateway.dataplane.head import RequestHead
     from lbgateway.dataplane.plane import DataPlane
     from lbgateway.errors import GatewayError
@@ -39,32 +40,42 @@ if TYPE_CHECKING:
 MAX_EARLY_BYTES = 64 * 1024
 """How much may come behind a request for an upgrade before the upstream has agreed to it."""
 
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-"""What is taken over as a request id from a trusted proxy."""
-
 
 class GatewayProtocol(ClientConnection):
     """The answering half of a client connection."""
 
     __slots__ = (
+        "_named",
         "_server_state",
         "_starting",
         "_tunnel",
+        "certificate",
+        "client_key",
         "forwarded_before",
         "peer",
         "scheme",
+        "secure",
         "server_port",
         "trusted",
     )
 
-    def __init__(self, plane: DataPlane, server_state: ServerState | None = None) -> None:
+    choose = staticmethod(choose_handler)
+    spare = 0
+    """How many connections it may be beyond `server.max_connections`."""
+
+    def __init__(self, plane: DataPlane, server_state: ServerState | None = None, named: tuple[str, int] | None = None) -> None:
+        """`named`: the client's address and the port that it came to, where a proxy has said so before (`lbgateway.proxy_protocol`)."""
         super().__init__(plane)
         # for life
         self._server_state = server_state
+        self._named = named
         self.peer = ""
         self.server_port = 0
         self.scheme = b"http"
+        self.secure = False
         self.trusted = False
+        self.client_key = b""
+        self.certificate: str | None = None
         self.forwarded_before: dict[bytes, bytes] = {}
         """What `forwarded` gave for the last Host: mostly it is the same with every request."""
         # as it goes
@@ -80,11 +91,13 @@ class GatewayProtocol(ClientConnection):
         self.transport = transport  # type: ignore[assignment]  # TCP transports are asyncio.Transport
         self.write = self.transport.write
         peer, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        if peer:
-            self.peer = peer[0]
-            self.server_port = server[1]
+        if self._named is not None:
+            self.peer, self.server_port = self._named
+        elif peer:
+            self.peer, self.server_port = peer[0], server[1]
         if transport.get_extra_info("sslcontext"):
-            self.scheme = b"https"
+            self.scheme, self.secure = b"https", True
+            self.certificate = subject_of(transport.get_extra_info("peercert"))
         self.trusted = self.plane.trusts(self.peer)
         if self._server_state is not None:
             self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own classes only
@@ -153,7 +166,7 @@ class GatewayProtocol(ClientConnection):
         elif len(head.lines) // 4 + head.specials >= self.plane.limits.max_headers:
             error = HeadersTooLarge("Too many header fields", close=True)
         if self.handler is None and not self._queue:
-            self.handler = self.feeding = handler = choose_handler(self.plane, head, error)
+            self.handler = self.feeding = handler = self.choose(self.plane, head, error)
             handler.begin(self, head)
         else:
             self.feeding = self._enqueue(head, error)
@@ -170,7 +183,7 @@ class GatewayProtocol(ClientConnection):
         head = self.head
         head.method, head.target = method, target
         self.deadline_s = NEVER_S
-        self.handler = handler = choose_handler(plane, head, None)
+        self.handler = handler = self.choose(plane, head, None)
         handler.begin(self, head)
         return True
 
@@ -207,7 +220,7 @@ class GatewayProtocol(ClientConnection):
         self._starting = True
         while self._queue and self.handler is None and not self.transport.is_closing():
             queued = self._queue.popleft()
-            self.handler = handler = choose_handler(self.plane, queued.head, queued.error)
+            self.handler = handler = self.choose(self.plane, queued.head, queued.error)
             if self.feeding is queued:
                 self.feeding = handler
             handler.begin(self, queued.head)
@@ -245,11 +258,11 @@ class GatewayProtocol(ClientConnection):
         elif self._pausing or self.mode is not Mode.HTTP:
             self._go_on()
 
-    def start_tunnel(self, exchange: Exchange, connection: UpstreamConnection, rest: bytes) -> None:
+    def start_tunnel(self, exchange: Exchange, connection: Connection, rest: bytes) -> None:
         """Both sides agreed to speak another protocol: from now on bytes are bytes."""
         early, self._early = self._early or b"", None
         self.mode = Mode.TUNNEL
-        self._tunnel = Tunnel(exchange, self, connection)
+        self._tunnel = Tunnel(exchange, self, connection)  # type: ignore[arg-type]  # only an UpstreamConnection switches protocols
         self.resume_request()
         self._tunnel.start(early, rest)
 
@@ -259,15 +272,22 @@ class GatewayProtocol(ClientConnection):
 
     def request_id(self, head: RequestHead) -> bytes:
         """The request's id: a trusted proxy's, or a new one of 128 random bits."""
-        if self.trusted:
-            given = dict(head.forwarded or ()).get(b"x-request-id")
-            if given is not None and REQUEST_ID.fullmatch(given):
-                return given
-        return b"%032x" % getrandbits(128)
+        given = dict(head.forwarded or ()).get(b"x-request-id") if self.trusted else None
+        return given if given is not None and may_be_id(given) else draw()
+
+    def is_secure(self, head: RequestHead) -> bool:
+        """Whether the client speaks TLS: to us, or to a trusted proxy that says so."""
+        given = dict(head.forwarded or ()).get(b"x-forwarded-proto") if self.trusted else None
+        return self.secure if given is None else given.lower() == b"https"
+
+    def remaining_s(self, head: RequestHead) -> float | None:
+        """How much time a trusted proxy leaves the request, in seconds; None if it does not say."""
+        field = self.plane.deadline_field
+        return remaining_s(head.forwarded, field) if self.trusted and field is not None else None
 
     def forwarded(self, head: RequestHead, host: bytes) -> bytes:
         """What the upstream learns of the client, as complete lines."""
-        given = head.forwarded if self.trusted and head.forwarded is not None else ()
+        given = [field for field in head.forwarded or () if field[0] != self.plane.deadline_field] if self.trusted else ()
         lines = forwarded_lines(peer=self.peer, scheme=self.scheme, port=self.server_port, version=head.version, host=host, given=given)
         if not given and head.version == "1.1":
             self.forwarded_before = {host: lines}

@@ -27,13 +27,10 @@ class Mode(IntEnum):
     """What becomes of the bytes that arrive."""
 
     HTTP = 0
-    DEAF = 1
-    """What is being answered is the last; more input is thrown away."""
-    LINGER = 2
-    """All is answered; input is thrown away until the other side closes, or for a while."""
+    DEAF = 1  # what is being answered is the last; more input is thrown away
+    LINGER = 2  # all is answered; input is thrown away until the other side closes, or for a while
     TUNNEL = 3
-    HOLD = 4
-    """Somebody asked for an upgrade: what comes may belong to another protocol, and waits for the upstream's word."""
+    HOLD = 4  # somebody asked for an upgrade: what comes may belong to another protocol, and waits for the upstream's word
 
 
 HTTP = Mode.HTTP
@@ -208,20 +205,23 @@ class RequestParser(asyncio.Protocol):
     def _on_trailer(self, head: RequestHead, name: bytes, value: bytes) -> None:
         head.special_bytes += len(name) + len(value)
         if head.special_bytes > self.plane.limits.max_head_bytes:
-            raise BadRequest("Too many trailer fields")
+            raise BadRequest("Too many trailer fields", close=True)
         if trailer_allowed(name) and self.plane.request_rules[name] is PASS:
             if head.trailers is None:
                 head.trailers = []
             head.trailers += (name, b": ", value, b"\r\n")
 
     def _on_special(self, head: RequestHead, fate: Field, name: bytes, value: bytes) -> None:
+        if fate is Field.ORIGIN:
+            head.origin = value if head.origin is None else AMBIGUOUS
+            head.lines += (name, b": ", value, b"\r\n")
+            return
         head.specials += 1
         head.special_bytes += len(name) + len(value)
         if fate is Field.CONTENT_LENGTH:
             head.content_length = int(value)
             head.has_body = head.content_length > 0
-        elif fate is Field.TRANSFER_ENCODING:
-            # Only the one coding that we frame anew; HTTP/1.0 knows no chunks (RFC 9112, 6.1).
+        elif fate is Field.TRANSFER_ENCODING:  # only the one coding that we frame anew; HTTP/1.0 knows no chunks (RFC 9112, 6.1)
             if value.strip().lower() != b"chunked" or head.chunked or self.parser.get_http_version() != "1.1":
                 raise BadRequest("Transfer-Encoding other than one `chunked` in HTTP/1.1")
             head.chunked = head.has_body = True
@@ -261,12 +261,15 @@ class RequestParser(asyncio.Protocol):
     def _on_malformed(self, error: Exception) -> None:
         if self.mode is not HTTP:
             return  # the answer to what came before was the last already
+        raised = error.__context__  # by a callback; there is none if the parser itself did not understand
+        if raised is not None and not isinstance(raised, GatewayError):
+            self.plane.on_bug("a request was too much for the gateway's own code", raised)
+            raised = GatewayError(close=True)
         if self._in_message and not self._reading_head:
             self.mode = Mode.DEAF
-            self._on_malformed_body(BadRequest("Malformed body", close=True))
+            self._on_malformed_body(raised or BadRequest("Malformed body", close=True))
         elif self._in_message or self.head is NO_HEAD or self.head.keep_alive:
-            cause = error.__context__
-            self._refuse(cause if isinstance(cause, GatewayError) else BadRequest(f"Malformed HTTP: {error}"))
+            self._refuse(raised or BadRequest(f"Malformed HTTP: {error}"))
         else:
             self.mode = Mode.DEAF  # more input behind a request with `Connection: close`: none of it counts
 
@@ -289,8 +292,7 @@ class RequestParser(asyncio.Protocol):
         self.on_message_complete()
         if head.upgrade is None or not self._busy():
             return rest
-        self.mode = Mode.HOLD
-        self._early = rest
+        self.mode, self._early = Mode.HOLD, rest
         return b""
 
     @abstractmethod

@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lbgateway.dataplane.head import AS_VARIABLE
 from lbgateway.errors import REDIRECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from lbgateway.controlplane.port import RouteView
+    from lbgateway.controlplane.route_views import RouteView
     from lbgateway.errors import GatewayError
+    from lbgateway.policies.answer import Answer
+    from lbgateway.policies.cors import Cors
+    from lbgateway.policies.gcra import Limit
+    from lbgateway.policies.wait import Wait
     from lbgateway.telemetry.metrics import RouteSeries
 
-    Admit = Callable[[Any], GatewayError | None]
-    """A policy's question to an exchange: None lets it pass."""
+    Admit = Callable[[Any], GatewayError | Answer | Wait | None]
+    """A policy's question to an exchange: None lets it pass, a `Wait` parks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +37,36 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """``attempts``: tries after the first. ``on``: words of the contract. ``replay_body_up_to``: bytes."""
+    """``attempts``: tries after the first. ``on``: words of the contract. ``backoff``: seconds. ``replay_body_up_to``: bytes.
+
+    ``budget`` and ``min_per_second``: see `policies.retry_budget`.
+    """
 
     attempts: int
     on: frozenset[str]
+    budget: float
+    min_per_second: float
+    backoff: float
     replay_body_up_to: int
 
 
 class HeaderEdits:
-    """What a route changes in a header section: lower-case names to drop, then ready lines to add."""
+    """What a route changes in a header section: names to drop, in any spelling (`head.AS_VARIABLE`), then ready lines to add."""
 
-    __slots__ = ("added", "dropped")
+    __slots__ = ("added", "dropped", "names")
 
-    def __init__(self, dropped: frozenset[bytes], added: bytes) -> None:
+    def __init__(self, dropped: frozenset[bytes], added: bytes, names: frozenset[bytes] = frozenset()) -> None:
         self.dropped = dropped
         self.added = added
         """Complete lines, each with its CRLF."""
+        self.names = names
+        """The lower-case names in `added`."""
 
     def apply(self, lines: list[bytes], *, start: int = 0) -> list[bytes]:
         """A new list: fields as (name, b": ", value, CRLF) flattened from slot `start` on; what is before stays."""
         kept = lines[:start]
         for index in range(start, len(lines), 4):
-            if lines[index].lower() not in self.dropped:
+            if lines[index].translate(AS_VARIABLE) not in self.dropped:
                 kept += lines[index : index + 4]
         if self.added:
             kept.append(self.added)
@@ -103,6 +116,8 @@ class Route:
         "headers",
         "service",
         "auth",
+        "cors",
+        "limit",
         "options_public",
         "public",
         "timeout",
@@ -111,6 +126,7 @@ class Route:
         "request_edits",
         "response_edits",
         "redirect",
+        "rewrites",
         "view",
         "variants",
         "admit",
@@ -136,6 +152,8 @@ class Route:
         request_edits: HeaderEdits | None = None,
         response_edits: HeaderEdits | None = None,
         redirect: Redirect | None = None,
+        cors: Cors | None = None,
+        limit: Limit | None = None,
     ) -> None:
         # who it is
         self.label = (view["host"] or "") + view["prefix"]
@@ -144,8 +162,7 @@ class Route:
         # what it matches
         self.host = view["host"]
         self.prefix = b"" if view["prefix"] == "/" else view["prefix"].encode()
-        self.methods = methods
-        self.headers = headers
+        self.methods, self.headers = methods, headers
         """Conditions: lower-case name and exact value."""
         # where it leads
         self.service = view["service"]
@@ -157,17 +174,16 @@ class Route:
         self._strip = view["strip_prefix"]
         self._strip_at = len(self.prefix)
         self._add = b"" if view["add_prefix"] in (None, "/") else str(view["add_prefix"]).encode()
+        self.rewrites = bool((self._strip and self._strip_at) or self._add)  # or the service gets the path as it came
         # how
-        self.auth = view["auth"]
+        self.auth, self.cors, self.limit = view["auth"], cors, limit
         self.options_public = options_public
         self.public = public
         """None if no public path lies below this route; see `is_public`."""
-        self.timeout = timeout
-        self.retry = retry
+        self.timeout, self.retry = timeout, retry
         self.max_body = max_body
         """Bytes, or None for no limit."""
-        self.request_edits = request_edits
-        self.response_edits = response_edits
+        self.request_edits, self.response_edits = request_edits, response_edits
         # set by others
         self.admit: tuple[Admit, ...] = () if redirect is None else (self.lead_elsewhere,)
         self.series: dict[str, RouteSeries] = {}
@@ -176,9 +192,19 @@ class Route:
         return f"<Route {self.label} -> {self.service or ('redirect' if self.redirect else '{service}')}>"
 
     @property
+    def scopes(self) -> tuple[str, ...]:
+        """What a subject needs to be allowed; compiled into `admit`."""
+        return tuple(self.view["scopes"])
+
+    @property
     def by_name(self) -> bool:
         """The last segment of the prefix is the service's name."""
         return self._name_at > 0
+
+    @property
+    def head(self) -> bytes:
+        """The literal part of its prefix, with a slash at its end."""
+        return self.prefix[: self._name_at] if self._name_at else self.prefix + b"/"
 
     def service_of(self, path: bytes) -> str:
         """The service that a matched path belongs to, in lower case; empty for a redirect."""
@@ -229,6 +255,7 @@ class Route:
 
 def make_edits(replaced: Mapping[str, str], added: Mapping[str, str], removed: tuple[str, ...]) -> HeaderEdits | None:
     """Compile ``{set, add, remove}``; None if there is nothing to do."""
-    dropped = frozenset(name.lower().encode() for name in (*replaced, *removed))
+    dropped = frozenset(name.encode().translate(AS_VARIABLE) for name in (*replaced, *removed))
     lines = b"".join(f"{name}: {value}\r\n".encode("latin-1") for edits in (replaced, added) for name, value in edits.items())
-    return HeaderEdits(dropped, lines) if dropped or lines else None
+    names = frozenset(name.lower().encode() for name in (*replaced, *added))
+    return HeaderEdits(dropped, lines, names) if dropped or lines else None

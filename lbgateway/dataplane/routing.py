@@ -1,4 +1,4 @@
-"""The route table: compiled from settings, swapped whole on reload, asked once by every request.
+"""The route table: swapped whole on every change, asked once by every request. `compiling` makes it from settings.
 
 Most specific wins, in this order: host (exact, then the longest ``*.`` wildcard, then none), longest
 prefix (at equal length a literal segment before ``{service}``), a list of methods before none, more
@@ -11,21 +11,26 @@ routes there are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lbgateway.dataplane.route import HeaderEdits, PublicPaths, Redirect, Retries, Route, Timeouts, make_edits
+from lbgateway.dataplane.route import HeaderEdits, Redirect, Retries, Route, Timeouts
 from lbgateway.errors import GatewayError, MethodNotAllowed, NoRoute
+from lbgateway.policies.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from lbgateway.config import RouteSettings, ServiceSettings, Settings
-    from lbgateway.controlplane.port import RouteView
-    from lbgateway.dataplane.route import Admit
+    from lbgateway.controlplane.route_views import RouteView
 
     Match = Callable[[bytes | None, bytes, bytes, list[bytes]], Route | None]
 
-__all__ = ["HeaderEdits", "Redirect", "Retries", "Route", "RouteTable", "Timeouts", "compile_routes"]
+API = b"/api/"
+"""Where services are by default: no page of a single-page application, whatever the routes are."""
+
+KNOWN, KNOWN_BYTES = 1024, 128
+"""How many paths, and how many request targets, are remembered; and how long one may be."""
+
+__all__ = ["HeaderEdits", "Redirect", "Retries", "Route", "RouteTable", "Timeouts"]
 
 
 class _Node:
@@ -108,10 +113,25 @@ def _collect(route: Route, lines: list[bytes], allowed: set[bytes]) -> None:
         allowed |= route.methods
 
 
+def _remembering(find: Match) -> Match:
+    """Where the path alone decides: `find`, asked once for each path. Clients choose paths, so the memory is bounded."""
+    known: Memory[Route] = Memory(KNOWN)
+
+    def match(host: bytes | None, path: bytes, method: bytes, lines: list[bytes]) -> Route | None:
+        route = known.get(path)
+        if route is None:
+            route = find(host, path, method, lines)
+            if route is not None and len(path) <= KNOWN_BYTES:
+                known.remember(path, route)
+        return route
+
+    return match
+
+
 class RouteTable:
     """Immutable, apart from what policies and counters hang on its routes."""
 
-    __slots__ = ("_any", "_exact", "_wildcards", "match", "routes")
+    __slots__ = ("_any", "_exact", "_wildcards", "heads", "match", "routes")
 
     match: Match
     """The route of a request, or None: then `refusal` says why. Without routes for hosts it is the one table's own lookup.
@@ -124,6 +144,8 @@ class RouteTable:
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
         """In the order of the file."""
+        self.heads = tuple({API, *(route.head for route in self.routes)} - {b"/"})
+        """Each with a slash at its end. Below them an unknown path is nobody's; a route for everything has no head."""
         by_host: dict[str | None, list[Route]] = {}
         for route in self.routes:
             by_host.setdefault(route.host, []).append(route)
@@ -131,7 +153,8 @@ class RouteTable:
         tables = {host.encode(): _Host(found) for host, found in by_host.items() if host is not None}
         self._exact = {host: table for host, table in tables.items() if not host.startswith(b"*")}
         self._wildcards = {host[1:]: table for host, table in tables.items() if host.startswith(b"*")}
-        self.match = self._match_host if tables else self._any.find
+        conditional = any(route.methods is not None or route.headers for route in self.routes)
+        self.match = self._match_host if tables else self._any.find if conditional else _remembering(self._any.find)
 
     def __repr__(self) -> str:
         return f"<RouteTable {len(self.routes)} routes, {len(self._exact) + len(self._wildcards)} hosts>"
@@ -180,93 +203,3 @@ def bare_host(host: bytes) -> bytes:
     if host[:1] == b"[":
         return host[: host.find(b"]") + 1].lower()
     return host.partition(b":")[0].rstrip(b".").lower()
-
-
-def compile_routes(settings: Settings, policies: Callable[[Route], tuple[Admit, ...]] | None = None) -> RouteTable:
-    """Work out everything about every route beforehand.
-
-    `policies` gives the admit functions of a route, in their order; a redirect answers after all of them.
-    """
-    views = _views(settings)
-    table = RouteTable(_compile(settings, route, view) for route, view in zip(settings.routes, views, strict=True))
-    if policies is not None:
-        for route in table:
-            route.admit = policies(route) + route.admit
-    return table
-
-
-def _compile(settings: Settings, route: RouteSettings, view: RouteView) -> Route:
-    if not route.by_name:
-        service = settings.route_service(route, route.service or "")
-        return _route(settings, route, view, service)
-    compiled = _route(settings, route, view, settings.route_service(route, "*"))
-    for name in settings.named_services():
-        service = settings.route_service(route, name)
-        variant = _route(settings, route, {**view, "service": name}, service)
-        if (variant.timeout, variant.retry) != (compiled.timeout, compiled.retry):
-            compiled.variants[name.encode()] = variant
-    return compiled
-
-
-def _route(settings: Settings, route: RouteSettings, view: RouteView, service: ServiceSettings) -> Route:
-    request, response, redirect = route.request_headers, route.response_headers, route.redirect
-    return Route(
-        view=view,
-        methods=None if route.methods is None else frozenset(method.encode() for method in route.methods),
-        headers=tuple((name.lower().encode(), value.encode("latin-1")) for name, value in route.headers.items()),
-        by_name=route.by_name,
-        timeout=_timeouts(service),
-        retry=_retries(service),
-        max_body=settings.route_max_body(route),
-        options_public=settings.auth.options_public,
-        public=_public_below(settings, route),
-        request_edits=make_edits(request.set, request.add, request.remove),
-        response_edits=make_edits(response.set, response.add, response.remove),
-        redirect=None if redirect is None else Redirect(redirect.to.encode(), redirect.status),
-    )
-
-
-def _timeouts(service: ServiceSettings) -> Timeouts:
-    given = service.timeout
-    return Timeouts(given.connect, given.response, given.total, given.idle, given.tunnel_idle, given.pool_idle)
-
-
-def _retries(service: ServiceSettings) -> Retries:
-    return Retries(service.retry.attempts, frozenset(service.retry.on), service.retry.replay_body_up_to)
-
-
-def _public_below(settings: Settings, route: RouteSettings) -> PublicPaths | None:
-    """The public paths that may concern a route; most routes have none and never look."""
-    head = route.prefix.rpartition("/")[0] if route.by_name else route.prefix.rstrip("/")
-    exact = [path for path in settings.auth.public_paths.exact if _meets(head, path)]
-    prefixes = [prefix.rstrip("/") for prefix in settings.auth.public_paths.prefixes]
-    prefixes = [prefix for prefix in prefixes if _meets(head, prefix) or _meets(prefix, head)]
-    if not exact and not prefixes:
-        return None
-    return PublicPaths(frozenset(path.encode() for path in exact), tuple(prefix.encode() for prefix in prefixes))
-
-
-def _meets(prefix: str, path: str) -> bool:
-    return path == prefix or path.startswith(prefix + "/")
-
-
-def _views(settings: Settings) -> list[RouteView]:
-    """The routes as operators see them. From the masked settings: a header condition may be a credential."""
-    source = "built-in" if settings.has_default_route else "file"
-    shown: list[dict[str, Any]] = settings.masked()["routes"]
-    return [
-        {
-            "host": route["host"],
-            "prefix": route["prefix"],
-            "methods": route["methods"],
-            "headers": route["headers"],
-            "service": route["service"],
-            "strip_prefix": route["strip_prefix"],
-            "add_prefix": route["add_prefix"],
-            "redirect": route["redirect"],
-            "auth": route["auth"] or settings.auth.default,
-            "source": source,
-            "error": None,
-        }
-        for route in shown
-    ]

@@ -7,7 +7,10 @@ removed), and what two parties could still read differently is refused, never re
 * an escaped slash, a backslash raw or escaped, control characters, raw or escaped, bytes above ASCII;
 * UTF-8 in an overlong form, which some decoders take for the dot or slash that it is not;
 * a ``%`` that begins no escape; a ``#``;
-* dot segments that leave the root, that carry parameters (``..;x``), or that take back an empty segment.
+* dot segments that leave the root, that carry parameters (``..;x``), or that take back a segment without a name.
+
+Parameters (``/a;v=1``) pass: to some upstreams they are part of the name, to others they are not. Where that would decide
+on the route, or on whether a path is public, the exchange refuses the request; `without_parameters` is the other reading.
 
 Doubled slashes are merged, as most upstreams and other gateways do: refusing them breaks clients that
 join addresses carelessly, and after merging nobody can read them differently.
@@ -33,6 +36,8 @@ _REFUSED = re.compile(
 )
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _DOTS_WITH_PARAMETERS = re.compile(rb"\.\.?(?:;|%3B)")
+_PARAMETERS = re.compile(rb"(?:;|%3B)[^/]*")
+_SLASHES = re.compile(rb"//+")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -45,6 +50,8 @@ class Target(NamedTuple):
     """With its question mark, as it came; empty if there is none."""
     authority: bytes
     """Of an absolute target, where it overrules Host (RFC 9112, 3.2.2); else empty."""
+    parameters: bool = False
+    """Some segment of the path has parameters (``;x``)."""
 
 
 def normalise(target: bytes, authority: bytes = b"") -> Target | None:
@@ -56,15 +63,18 @@ def normalise(target: bytes, authority: bytes = b"") -> Target | None:
     path, mark, query = target.partition(b"?")
     if query and query.translate(None, _PLAIN_QUERY):
         return None
-    if not path or not _is_plain(path):
-        if path[:1] != b"/":
-            return _other_form(target)
-        resolved = _resolve(path)
-        if resolved is None:
-            return None
-        path = resolved
-    # Twice as fast as Target(…), once per request.
-    return tuple.__new__(Target, (path, mark + query, authority))
+    if path and _is_plain(path):
+        # Twice as fast as Target(…), once per request.
+        return tuple.__new__(Target, (path, mark + query, authority, False))
+    if path[:1] != b"/":
+        return _other_form(target)
+    resolved = _resolve(path)
+    return None if resolved is None else Target(resolved, mark + query, authority, b";" in resolved or b"%3B" in resolved)
+
+
+def without_parameters(path: bytes) -> bytes:
+    """A normal path as upstreams read it that drop parameters; a segment of nothing else is gone."""
+    return _SLASHES.sub(b"/", _PARAMETERS.sub(b"", path))
 
 
 def _other_form(target: bytes) -> Target | None:
@@ -84,7 +94,7 @@ def _resolve(path: bytes) -> bytes | None:
     segments = _ESCAPE.sub(_canonical, path).split(b"/")[1:]
     for segment in segments:
         if segment == b"..":
-            if not kept or not kept.pop():
+            if not kept or not _PARAMETERS.sub(b"", kept.pop()):
                 return None
         elif _DOTS_WITH_PARAMETERS.match(segment):
             return None

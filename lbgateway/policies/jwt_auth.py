@@ -1,120 +1,87 @@
-"""Who is asking: a JWT in ``Authorization``, verified once and remembered until it expires.
-
-Algorithms are fixed by the configuration and never taken from the token (RFC 8725, 3.1). Verifying
-costs 50 microseconds or more, a remembered token a dict lookup.
-"""
+"""Who is asking: the policy that takes a request's token and asks the verifier whose it is."""
 
 from __future__ import annotations
 
-from time import monotonic, time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Protocol
 
-import jwt
-
-from lbgateway.errors import Unauthenticated
+from lbgateway.errors import AuthUnavailable, GatewayError
+from lbgateway.policies.credential import credential_of
+from lbgateway.policies.identity import needs_none
+from lbgateway.policies.memory import DIGEST_BYTES
+from lbgateway.policies.token import InvalidToken
+from lbgateway.policies.wait import Flight, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from lbgateway.errors import Unauthenticated
+    from lbgateway.policies.identity import Identity
+    from lbgateway.policies.memory import Memory
 
-    from lbgateway.errors import GatewayError
-
-REMEMBERED_TOKENS = 10_000
-WITHOUT_EXPIRY_S = 60.0
-"""For how long a token is believed that says nothing of its end, before it is verified again (seconds)."""
-
-# Bounded labels: the kind of failure, never what the token said.
-KINDS = {"ExpiredSignatureError": "expired", "InvalidSignatureError": "signature", "InvalidAlgorithmError": "algorithm"}
-INVALID = b'WWW-Authenticate: Bearer error="invalid_token"\r\n'
-"""For a missing token as well, on all doors: one answer of one gateway, whatever is wrong (the contract, section 7)."""
+WAIT_S = 5.0
+"""For how long a request waits for keys (seconds)."""
 
 
-class TokenVerifier:
-    """Checks tokens against one shared secret; remembers at most `REMEMBERED_TOKENS`, the oldest goes first.
+class Verifier(Protocol):
+    """Knows whose a token is: a `TokenVerifier`, or an `Authority` for tokens that say nothing themselves."""
 
-    `claims_to_headers`: claim -> header name, for the services behind.
-    """
+    @property
+    def remembered(self) -> Memory[Identity]:
+        """By the token's digest."""
 
-    def __init__(
-        self,
-        *,
-        secret: str,
-        algorithms: tuple[str, ...],
-        issuer: str | None,
-        audience: tuple[str, ...] | None,
-        leeway_s: float,
-        required_claims: tuple[str, ...],
-        claims_to_headers: Mapping[str, str],
-        count_failure: Callable[[str], None],
-    ) -> None:
-        self._secret = secret
-        self._rules: dict[str, Any] = {
-            "algorithms": list(algorithms),
-            "issuer": issuer,
-            "audience": list(audience) if audience is not None else None,
-            "leeway": leeway_s,
-            "options": {"require": list(required_claims), "verify_aud": audience is not None, "verify_iss": issuer is not None},
-        }
-        self._leeway_s = leeway_s
-        self._headers = tuple(claims_to_headers.items())
-        self._count_failure = count_failure
-        self.remembered: dict[bytes, tuple[float, bytes]] = {}
-        """Authorization field -> (monotonic end, header lines)."""
+    def identify(self, token: bytes, came_at_s: float | None = None) -> Identity | GatewayError | Flight:
+        """An error says why it is not believed; a flight brings what has to be known first, after which to ask again.
 
-    def claims_of(self, token: str) -> dict[str, Any] | None:
-        """The claims of a valid token, or None; never raises."""
-        try:
-            return jwt.decode(token, self._secret, **self._rules)
-        except jwt.PyJWTError as error:
-            self._count_failure(KINDS.get(type(error).__name__, "invalid"))
-            return None
+        `came_at_s`: when it was first shown, of the monotonic clock; now where it is not said.
+        """
 
-    def verify(self, authorization: bytes) -> bytes | None:
-        """The header lines that a valid ``Authorization`` turns into, or None. Off the warm path."""
-        scheme, _, token = authorization.partition(b" ")
-        if scheme.lower() != b"bearer":
-            self._count_failure("scheme")
-            return None
-        claims = self.claims_of(token.strip().decode("latin-1"))
-        if claims is None:
-            return None
-        lines = b"".join(line for claim, header in self._headers if (line := _header_line(header, claims.get(claim))))
-        left_s = WITHOUT_EXPIRY_S if "exp" not in claims else float(claims["exp"]) + self._leeway_s - time()
-        self.remembered.pop(authorization, None)
-        if len(self.remembered) >= REMEMBERED_TOKENS:
-            del self.remembered[next(iter(self.remembered))]
-        self.remembered[authorization] = (monotonic() + left_s, lines)
-        return lines
+    def refusal(self, reason: str) -> Unauthenticated:
+        """The answer to a token that is not believed, or is missing."""
 
-    def required(self, exchange: Any) -> GatewayError | None:
+
+class JwtAuth:
+    """Admits by a token in ``Authorization`` or, if it has a name, in a cookie."""
+
+    __slots__ = ("_cookie", "_header_only", "verifier")
+
+    def __init__(self, verifier: Verifier, cookie: bytes | None = None) -> None:
+        self.verifier = verifier
+        self._cookie = cookie
+        self._header_only = cookie is None
+
+    def required(self, exchange: Any) -> GatewayError | Wait | None:
         """A policy: only requests with a valid token pass."""
-        known = self.remembered.get(exchange.head.authorization)
-        if known is not None and known[0] > exchange.started_s and exchange.route.public is None:
-            exchange.extra_lines = known[1]
-            return None
+        head = exchange.head
+        given = head.authorization
+        if given is not None and self._header_only and exchange.route.public is None and given[:7] == b"Bearer ":
+            # A head that repeats itself is one object: then the digest is at hand.
+            digest = head.digest
+            if digest is None:
+                head.digest = digest = blake2b(given[7:], digest_size=DIGEST_BYTES).digest()
+            known = self.verifier.remembered.get(digest)
+            if known is not None and known.until_s > exchange.started_s and head.method != b"OPTIONS":
+                exchange.identity, exchange.extra_lines = known, known.lines
+                return None
         return self._judge(exchange, optional=False)
 
-    def optional(self, exchange: Any) -> GatewayError | None:
+    def optional(self, exchange: Any) -> GatewayError | Wait | None:
         """A policy: a request without a token passes, one with a bad token does not."""
         return self._judge(exchange, optional=True)
 
-    def _judge(self, exchange: Any, *, optional: bool) -> GatewayError | None:
-        route, authorization = exchange.route, exchange.head.authorization
-        if route.is_public(exchange.target.path) or (exchange.head.method == b"OPTIONS" and route.options_public):
+    def _judge(self, exchange: Any, *, optional: bool) -> GatewayError | Wait | None:
+        if needs_none(exchange):
             return None
-        if authorization is None:
-            if optional:
-                return None
-            self._count_failure("missing")
-            return Unauthenticated(headers=INVALID)
-        known = self.remembered.get(authorization)
-        lines = known[1] if known is not None and known[0] > exchange.started_s else self.verify(authorization)
-        if lines is None:
-            return Unauthenticated("The token is not valid", headers=INVALID)
-        exchange.extra_lines = lines
+        head, verifier = exchange.head, self.verifier
+        try:
+            token = credential_of(head.authorization, head.lines, self._cookie)
+        except InvalidToken as error:
+            return verifier.refusal(error.reason)
+        if token is None:
+            return None if optional else verifier.refusal("missing")
+        found = verifier.identify(token, exchange.started_s)
+        if isinstance(found, Flight):
+            return Wait(found, partial(self._judge, optional=optional), WAIT_S, AuthUnavailable(cause="the keys did not come in time"))
+        if isinstance(found, GatewayError):
+            return found
+        exchange.identity, exchange.extra_lines = found, found.lines
         return None
-
-
-def _header_line(header: str, value: object) -> bytes:
-    """One forwarded claim; what would not be one clean header value is left out."""
-    text = " ".join(map(str, value)) if isinstance(value, list) else str(value) if isinstance(value, str | int | float) else ""
-    return f"{header}: {text}\r\n".encode() if text and text.isprintable() else b""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 AccessRecord = tuple[
     float,  # 0 ended_at_s: monotonic
     bytes,  # 1 request_id
-    str,  # 2 client: address without port
+    str,  # 2 client: address without port, the one that trusted proxies vouch for
     str,  # 3 method
     bytes,  # 4 host, empty if the request had none
     bytes,  # 5 target: path and query as received
@@ -30,11 +30,18 @@ AccessRecord = tuple[
     int,  # 14 bytes_in: request body
     int,  # 15 bytes_out: all that was written to the client
     bytes,  # 16 user_agent, empty if none
+    bool,  # 17 hedged: two of the attempts ran at the same time
+    str,  # 18 peer: the address at the other end of the connection
+    str | None,  # 19 subject: who asked, where that was proved
+    str | None,  # 20 certificate: the subject of the client's, if it showed one
+    bytes | None,  # 21 trace_id: hexadecimal; None where nothing is traced
+    int,  # 22 trace_flags: of W3C Trace Context
 ]
 """A plain tuple, since that is what the request path can afford."""
 
 MAX_TARGET_BYTES = 2048
 MAX_AGENT_BYTES = 256
+MAX_NAME_LETTERS = 256
 
 _SECRET = re.compile(
     rb"access_?token|id_?token|refresh_?token|token|auth|authorization|api_?key|key|pass|passwd|password|"
@@ -44,6 +51,7 @@ _SECRET = re.compile(
 _USERINFO = re.compile(rb"^([a-z][a-z0-9+.-]*://)[^/?#@]*@", re.IGNORECASE)
 _REDACTED = b"[redacted]"
 
+_FLAGS = [f'"{flags:02x}"' for flags in range(256)]
 _quoted = json.encoder.encode_basestring_ascii
 
 
@@ -70,12 +78,18 @@ def json_line(record: AccessRecord, wall_offset_s: float) -> bytes:
     """
     (
         ended_at_s, request_id, client, method, host, target, route, service, endpoint,
-        status, slug, duration_s, upstream_s, attempts, bytes_in, bytes_out, user_agent,
+        status, slug, duration_s, upstream_s, attempts, bytes_in, bytes_out, user_agent, hedged, peer, subject, certificate,
+        trace_id, trace_flags,
     ) = record  # fmt: skip
     return (
         f'{{"time":"{_timestamp(ended_at_s + wall_offset_s)}"'
         f',"request_id":{_quoted(request_id.decode("latin-1"))}'
+        f',"trace_id":{"null" if trace_id is None else _quoted(trace_id.decode())}'
+        f',"trace_flags":{"null" if trace_id is None else _FLAGS[trace_flags]}'
         f',"client":{_quoted(client)}'
+        f',"peer":{_quoted(peer)}'
+        f',"subject":{_name(subject)}'
+        f',"certificate":{_name(certificate)}'
         f',"method":{_quoted(method)}'
         f',"host":{_quoted(host.decode("latin-1"))}'
         f',"path":{_quoted(safe_target(target).decode("latin-1"))}'
@@ -86,13 +100,18 @@ def json_line(record: AccessRecord, wall_offset_s: float) -> bytes:
         f',"error":{_optional(slug)}'
         f',"duration_ms":{duration_s * 1000:.3f}'
         f',"upstream_ms":{"null" if upstream_s is None else f"{upstream_s * 1000:.3f}"}'
-        f',"attempts":{attempts},"bytes_in":{bytes_in},"bytes_out":{bytes_out}'
+        f',"attempts":{attempts},"hedged":{"true" if hedged else "false"},"bytes_in":{bytes_in},"bytes_out":{bytes_out}'
         f',"user_agent":{_quoted(user_agent[:MAX_AGENT_BYTES].decode("latin-1"))}}}\n'
     ).encode()
 
 
 def _optional(text: str | None) -> str:
     return "null" if text is None else _quoted(text)
+
+
+def _name(text: str | None) -> str:
+    """What a token or a certificate says, cut: its issuer decides how long it is. A session may have a number for a subject."""
+    return "null" if text is None else _quoted(str(text)[:MAX_NAME_LETTERS])
 
 
 def _timestamp(epoch_s: float) -> str:
@@ -118,7 +137,7 @@ def console_line(record: AccessRecord, wall_offset_s: float) -> bytes:
         "/".join(filter(None, (service, endpoint))) or "-",
     ]
     if attempts > 1:
-        words.append(f"{attempts} attempts")
+        words.append(f"{attempts} attempts, hedged" if record[17] else f"{attempts} attempts")
     if slug:
         words.append(slug)
     # A control character in a path must not reach a terminal.

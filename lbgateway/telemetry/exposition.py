@@ -16,7 +16,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from balancers.endpoint import EndpointState
+from discovery.errors import KINDS
+from discovery.instance import SnapshotState
 from lbgateway.telemetry.metrics import BOUNDS_S, EndpointSeries, Histogram, Metrics
+from lbgateway.telemetry.process_numbers import process_families
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +34,11 @@ SLICE_ENDPOINTS = 250
 INSTANCE_STATES = tuple(state.value for state in EndpointState if state is not EndpointState.GONE)
 """All of them are shown, zeros too: an alert on ``ready == 0`` needs the series to exist."""
 
-DISCOVERY_STATES = ("fresh", "stale", "snapshot", "expired")
+CONFIG_KEY_STATES = ("unknown", "absent", "applied", "refused", "kept")
+
+DISCOVERY_STATES = tuple(state.value for state in SnapshotState)
+
+BREAKER_STATES = ("closed", "open", "half_open")
 
 _LE = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
 
@@ -57,6 +64,8 @@ class ServiceNumbers:
     states: Mapping[str, int]
     duration: Histogram
     """From sending an attempt to its response head."""
+    breaker: str
+    """One of `BREAKER_STATES`."""
     discovery_state: str | None
     discovery_age_s: float | None
 
@@ -112,16 +121,44 @@ def families(view: MetricsView) -> Iterator[Metric]:
 
 
 def _process(view: MetricsView) -> Iterator[Metric]:
-    metrics = view.metrics
-    build = GaugeMetricFamily("lbgateway_build_info", "Always 1; the version is the label.", labels=["version"])
+    build, metrics = GaugeMetricFamily("lbgateway_build_info", "Always 1; the version is the label.", labels=["version"]), view.metrics
     build.add_metric([view.version], 1)
     yield build
     yield GaugeMetricFamily("lbgateway_requests_active", "Exchanges that have begun and not ended.", value=metrics.requests_active)
     yield GaugeMetricFamily("lbgateway_loop_lag_seconds", "How late the event loop's last timer ran.", value=metrics.loop_lag_s)
     yield CounterMetricFamily("lbgateway_connections_accepted", "Client connections accepted.", value=metrics.connections_accepted)
+    yield from process_families(metrics.pids)
+    yield from _configuration(metrics)
     yield _counts("lbgateway_errors", "Answers made by the gateway itself, by slug.", "reason", metrics.errors)
     yield _counts("lbgateway_auth_failures", "Requests refused for their credentials.", "reason", metrics.auth_failures)
-    yield _counts("lbgateway_discovery_errors", "Failed reads of the registry.", "kind", metrics.discovery_errors)
+    yield _counts("lbgateway_rate_limited", "Requests refused because their client had made too many.", "route", metrics.rate_limited)
+    yield _counts("lbgateway_spans", "Spans of recorded traces, by what has become of them.", "outcome", metrics.spans)
+    text = "1 for whether the store of limits answers; in memory it always does."
+    yield _one_of("lbgateway_rate_limit_store_state", text, ("up", "down"), metrics.rate_limit_store_state)
+    errors = {**dict.fromkeys(KINDS, 0), **metrics.discovery_errors}
+    if metrics.discovery_slots is not None:
+        slots = "Blocking reads as Consul's agents count them: those that were given up, too, until their wait is over."
+        yield GaugeMetricFamily("lbgateway_discovery_slots_in_use", slots, value=metrics.discovery_slots)
+        swept = "1 while there are more services than blocking reads, and all of them are swept."
+        yield GaugeMetricFamily("lbgateway_discovery_swept", swept, value=metrics.discovery_swept)
+    yield _counts("lbgateway_discovery_errors", "Failures of discovery; what is known stays known.", "kind", errors)
+
+
+def _configuration(metrics: Metrics) -> Iterator[Metric]:
+    routes = GaugeMetricFamily("lbgateway_routes", "Routes by where they come from.", labels=["source", "state"])
+    for labels, count in sorted(metrics.route_counts.items()):
+        routes.add_metric(labels, count)
+    yield routes
+    if metrics.config_key_state is not None:
+        text = "1 for what became of the key of the registry's store."
+        yield _one_of("lbgateway_config_key_state", text, CONFIG_KEY_STATES, metrics.config_key_state)
+
+
+def _one_of(name: str, text: str, states: Iterable[str], now: str) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=["state"])
+    for state in states:
+        family.add_metric([state], state == now)
+    return family
 
 
 def _counts(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
@@ -158,11 +195,12 @@ def _services(metrics: Metrics, services: Sequence[ServiceNumbers]) -> Iterator[
     for labels, count in sorted(metrics.retries.items()):
         retries.add_metric(labels, count)
     yield retries
-    duration = HistogramMetricFamily(
-        "lbgateway_upstream_duration_seconds", "From sending an attempt to its response head.", labels=["service"]
-    )
+    hedged = {service.name: metrics.hedges.get(service.name, 0) for service in services}
+    yield _counts("lbgateway_hedges", "Second attempts beside a slow first one.", "service", hedged)
+    duration = HistogramMetricFamily("lbgateway_upstream_duration_seconds", "Attempts, to their response head.", labels=["service"])
     instances = GaugeMetricFamily("lbgateway_instances", "Instances by what the gateway thinks of them.", labels=["service", "state"])
     state = GaugeMetricFamily("lbgateway_discovery_state", "1 for what the last snapshot is worth.", labels=["service", "state"])
+    breaker = GaugeMetricFamily("lbgateway_breaker_state", "1 for the state of the service's circuit breaker.", labels=["service", "state"])
     age = GaugeMetricFamily("lbgateway_discovery_age_seconds", "Since the last good answer of the registry.", labels=["service"])
     for service in services:
         _add_histogram(duration, [service.name], service.duration)
@@ -170,10 +208,13 @@ def _services(metrics: Metrics, services: Sequence[ServiceNumbers]) -> Iterator[
             instances.add_metric([service.name, name], service.states.get(name, 0))
         for name in DISCOVERY_STATES:
             state.add_metric([service.name, name], name == service.discovery_state)
+        for name in BREAKER_STATES:
+            breaker.add_metric([service.name, name], name == service.breaker)
         if service.discovery_age_s is not None:
             age.add_metric([service.name], service.discovery_age_s)
-    yield from (duration, instances, state, age)
-    yield _counts("lbgateway_discovery_updates", "Snapshots that changed something.", "service", metrics.discovery_updates)
+    yield from (duration, instances, breaker, state, age)
+    updates = {service.name: metrics.discovery_updates.get(service.name, 0) for service in services}
+    yield _counts("lbgateway_discovery_updates", "Snapshots that changed something.", "service", updates)
 
 
 def _ambiguous(endpoints: Sequence[EndpointNumbers]) -> frozenset[str]:
@@ -212,6 +253,10 @@ def _outcomes(endpoint: EndpointNumbers) -> Iterable[tuple[tuple[str, ...], floa
     return [((outcome,), count) for outcome, count in sorted(endpoint.series.outcomes.items())]
 
 
+def _ejections(endpoint: EndpointNumbers) -> Iterable[tuple[tuple[str, ...], float]]:
+    return [((why,), count) for why, count in sorted(endpoint.series.ejections.items())]
+
+
 def _seconds(endpoint: EndpointNumbers) -> Iterable[tuple[tuple[str, ...], float]]:
     return (((), endpoint.series.seconds_sum),)
 
@@ -233,6 +278,13 @@ _ENDPOINT_FAMILIES = (
         _outcomes,
     ),
     (
+        "lbgateway_ejections",
+        "Times an instance was taken out because requests to it failed.",
+        CounterMetricFamily,
+        ["service", "endpoint", "reason"],
+        _ejections,
+    ),
+    (
         "lbgateway_upstream_seconds",
         "Time spent in attempts, each to its response head or its failure.",
         CounterMetricFamily,
@@ -240,17 +292,9 @@ _ENDPOINT_FAMILIES = (
         _seconds,
     ),
     (
-        "lbgateway_upstream_active",
-        "Attempts under way.",
-        GaugeMetricFamily,
-        ["service", "endpoint"],
-        _active,
+        "lbgateway_upstream_active", "Attempts under way.", GaugeMetricFamily, ["service", "endpoint"], _active,
     ),
     (
-        "lbgateway_upstream_connections",
-        "Open connections.",
-        GaugeMetricFamily,
-        ["service", "endpoint", "state"],
-        _connections,
+        "lbgateway_upstream_connections", "Open connections.", GaugeMetricFamily, ["service", "endpoint", "state"], _connections,
     ),
 )

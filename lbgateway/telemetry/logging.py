@@ -29,7 +29,7 @@ _QUIET = {
     "uvicorn.access": logging.CRITICAL,
 }
 
-_EXTRA = ("service", "instance", "index", "error", "attempt", "reason", "url")
+_EXTRA = ("service", "services", "instance", "index", "error", "attempt", "reason", "url", "path", "age_seconds")
 """``extra=`` keys of plain stdlib records that become fields."""
 
 _SECRET_KEY = re.compile(r"token|secret|password|passwd|authorization|cookie|api_?key|credential|private_?key", re.IGNORECASE)
@@ -75,7 +75,10 @@ def configure(level: str = "info", format: str = "json", *, stream: TextIO | Non
 def _rendering(format: str, stream: TextIO) -> list[Processor]:  # noqa: A002 as above
     if format == "json":
         return [structlog.processors.format_exc_info, redact, in_order, structlog.processors.JSONRenderer(default=str)]
-    return [redact, structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time")]
+    # The pretty traceback would show local variables, and with them whatever a client has sent.
+    plain = structlog.dev.plain_traceback
+    console = structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time", exception_formatter=plain)
+    return [structlog.processors.format_exc_info, redact, console]
 
 
 def _replace_handler(handler: logging.Handler, level: int) -> None:

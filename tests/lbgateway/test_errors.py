@@ -17,11 +17,11 @@ PROXY_ERRORS = {
 }  # fmt: skip
 
 CONTRACT = {
-    400: {"bad_request"}, 401: {"unauthenticated"}, 403: {"forbidden"}, 404: {"no_route"}, 405: {"method_not_allowed"},
+    400: {"bad_request"}, 401: {"unauthenticated"}, 403: {"forbidden"}, 404: {"no_route"}, 405: {"method_not_allowed"}, 409: {"ambiguous"},
     408: {"request_timeout"}, 413: {"payload_too_large"}, 414: {"uri_too_long"}, 429: {"rate_limited"},
     431: {"headers_too_large"}, 499: {"client_gone"},
     502: {"connect_failed", "upstream_closed", "upstream_malformed"},
-    503: {"no_endpoint", "breaker_open", "overloaded", "draining"},
+    503: {"no_endpoint", "breaker_open", "overloaded", "draining", "auth_unavailable"},
     504: {"connect_timeout", "response_timeout"},
 }  # fmt: skip
 
@@ -64,7 +64,7 @@ def test_whose_fault_it_is_fits_the_status(kind):
 
 def test_only_what_no_upstream_has_seen_may_be_sent_again_without_asking():
     """Whatever the method."""
-    assert {each.slug for each in REAL if each.retry_safe} == {"connect_failed", "connect_timeout"}
+    assert {each.slug for each in REAL if each.retry_safe} == {"connect_failed", "connect_timeout", "overloaded"}
 
 
 def test_what_is_for_operators_is_apart_from_what_is_for_clients():

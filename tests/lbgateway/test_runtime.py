@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from discovery.instance import Catalog, Snapshot, SnapshotState, SourceStatus
+from discovery.instance import Catalog, KeyValue, Snapshot, SnapshotState, SourceStatus
 from discovery.static import static_instance
 from lbgateway.config import Settings, load_text
 from lbgateway.errors import NoEndpoint, NoRoute
+from lbgateway.parts import Parts
 from lbgateway.runtime import Gateway
 
 BASE = "auth: {default: none}\nlogging: {access_log: false}\n"
@@ -63,8 +64,8 @@ class ScriptedSource:
     def registered(self, **tags: str) -> None:
         self.tell_catalog(Catalog({name: frozenset([tag]) for name, tag in tags.items()}, 0.0))
 
-    def tell(self, service: str, *ports: int) -> None:
-        instances = tuple(static_instance(service, "127.0.0.1", port) for port in ports)
+    def tell(self, service: str, *ports: int, tags: tuple[str, ...] = ()) -> None:
+        instances = tuple(static_instance(service, "127.0.0.1", port, tags=tags) for port in ports)
         self.known[service] = Snapshot(service, 1, instances, 7, 0.0)
         self.listeners[service](self.known[service])
 
@@ -74,12 +75,14 @@ class Scripted(Gateway):
 
     source: ScriptedSource
 
-    def _make_source(self, settings: Settings) -> Any:
+
+class ScriptedParts(Parts):
+    def source(self, *_given: object) -> Any:
         return ScriptedSource()
 
 
 async def scripted(text: str = "") -> Scripted:
-    gateway = Scripted(settings_of(text), asyncio.get_running_loop())
+    gateway = Scripted(settings_of(text), asyncio.get_running_loop(), ScriptedParts())
     await gateway.registry.start()
     return gateway
 
@@ -216,3 +219,52 @@ async def test_the_end_closes_all_connections_to_instances():
     await gateway.aclose()
     assert endpoint.pool.retired
     assert not upstream.endpoints.ready
+
+
+def prefixes(gateway: Gateway) -> list[str]:
+    return [route.label for route in gateway.plane.routes.routes]
+
+
+async def test_tags_bring_routes_and_settings_and_take_them_along():
+    """The upstream stays, with all it knows; and what is refused is shown."""
+    gateway = await scripted()
+    gateway.source.registered(orders=ENABLED)
+    gateway.source.tell("orders", 9001)
+    upstream = gateway.plane.upstreams["orders"]
+    gateway.source.tell("orders", 9001, tags=("lbgateway.prefix=/api/orders/v1", "lbgateway.balancer=p2c", "lbgateway.prefix=/shop"))
+    gateway.composer.flush()
+    assert prefixes(gateway) == ["/api/{service}", "/api/orders/v1"]
+    assert (gateway.plane.upstreams["orders"], upstream.balancer_name) == (upstream, "p2c")
+    assert [route["prefix"] for route in gateway.view.routes() if route["error"]] == ["/shop"]
+    gateway.source.tell("orders", 9001)
+    gateway.composer.flush()
+    assert (prefixes(gateway), upstream.balancer_name) == (["/api/{service}"], "ewma")
+
+
+async def test_a_route_of_tags_outlives_the_registrys_memory():
+    """503 while it lingers; 404 as soon as the service may not be reached any more."""
+    gateway = await scripted()
+    gateway.source.registered(orders=ENABLED)
+    gateway.source.tell("orders", 9001, tags=("lbgateway.prefix=/api/orders/v1",))
+    gateway._on_gone("orders")
+    gateway.composer.flush()
+    assert isinstance(gateway.plane.missing_upstream("orders"), NoRoute), "it is registered, so it was the exposure that ended"
+    gateway.source.tell("orders", 9001, tags=("lbgateway.prefix=/api/orders/v1",))
+    gateway.registry._known = {}
+    gateway._on_gone("orders")
+    gateway.composer.flush()
+    assert isinstance(gateway.plane.missing_upstream("orders"), NoEndpoint)
+    assert prefixes(gateway) == ["/api/{service}", "/api/orders/v1"]
+
+
+async def test_the_store_exposes_what_it_names():
+    """Until it names it no more."""
+    gateway = await scripted("discovery: {consul: {config_key: k}}\n")
+    gateway.source.registered(orders="v1")
+    for text, known in ((b"services: {orders: {}}", ["orders"]), (b"{}", [])):
+        gateway.composer.heard_key(KeyValue("k", text))
+        async with asyncio.timeout(5):
+            await gateway.settle(1)
+            while sorted(gateway.plane.upstreams) != known:  # noqa: ASYNC110 a thread reads the text
+                await asyncio.sleep(0.001)
+    await gateway.aclose()

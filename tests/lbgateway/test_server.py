@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import resource
 import signal
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from lbgateway.config import ConfigErrors, Settings, load_text
+from lbgateway.handover import Successor
+from lbgateway.listeners import accept_waiting, bind
 from lbgateway.runtime import Gateway
 from lbgateway.server import (
     GatewayServer,
-    accept_waiting,
-    address_of,
-    bind,
     cut_what_is_left,
-    fit_to_open_files,
     reload_settings,
     signals,
     uvicorn_config,
@@ -40,83 +35,47 @@ async def gateway_of(text: str = "") -> Gateway:
     return Gateway(settings_of(text), asyncio.get_running_loop())
 
 
-@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
-def test_a_listener_listens(host, family):
-    """On IPv4 and IPv6, without ever blocking."""
-    with bind(host, 0) as listener:
-        assert listener.family is family
-        assert not listener.getblocking()
-        assert address_of(listener).startswith("http://[::1]:" if ":" in host else "http://127.0.0.1:")
-        socket.create_connection(listener.getsockname()[:2]).close()
-
-
-def test_an_address_that_cannot_be_had_is_told_to_people():
-    """Which address, and why."""
-    with bind("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
-        with pytest.raises(OSError, match=f"127.0.0.1:{port} is in use by another process") as busy:
-            bind("127.0.0.1", port)
-    assert busy.value.errno == errno.EADDRINUSE
-    with pytest.raises(OSError, match=r"cannot listen on 192\.0\.2\.1:80: "):
-        bind("192.0.2.1", 80)
-
-
-@pytest.fixture
-def open_files() -> Iterator[int]:
-    """The soft limit is lowered below the hard one, and put back afterwards."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
-    yield hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_the_limit_of_open_files_is_raised_to_its_bound(open_files):
-    """And what fits is left as it is."""
-    settings = settings_of(FEW)
-    assert fit_to_open_files(settings) is settings
-    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == open_files
-
-
-def test_more_connections_than_files_are_lowered_aloud(open_files):
-    """Two files for each, one to the client and one to the upstream."""
-    settings = settings_of(f"server: {{max_connections: {open_files}}}\n")
-    with capture_logs() as logs:
-        fitted = fit_to_open_files(settings)
-    assert fitted.server.max_connections == (open_files - 128) // 2
-    [event] = logs
-    assert (event["wanted"], event["max_connections"], event["open_files"]) == (open_files, fitted.server.max_connections, open_files)
+async def server_of(text: str = "") -> GatewayServer:
+    gateway = await gateway_of(text)
+    return GatewayServer(uvicorn_config(gateway, gateway.settings), gateway, [])
 
 
 async def test_a_good_file_is_taken_over():
     """With its warnings in the log."""
-    gateway = await gateway_of()
+    server = await server_of()
+    gateway = server.gateway
     with capture_logs() as logs:
-        reload_settings(gateway, lambda: settings_of(FEW + "services: {orders: {instances: ['127.0.0.1:9001']}}\n"))
+        reload_settings(server, lambda: settings_of(FEW + "services: {orders: {instances: ['127.0.0.1:9001']}}\n"))
     assert list(gateway.plane.upstreams) == ["orders"]
     assert [event["event"] for event in logs] == ["reloaded"]
+    [told] = [event for event in gateway.plane.events.since(0).events if event.kind == "reload"]
+    assert told.facts == {"ok": True, "errors": [], "source": "file", "changes": ["server changed", "service orders changed: instances"]}
 
 
 async def test_a_bad_file_is_refused_with_all_its_errors():
     """The old configuration stays, and so does the gateway."""
-    gateway = await gateway_of("services: {orders: {}}\n")
+    server = await server_of("services: {orders: {}}\n")
+    gateway = server.gateway
     before = gateway.settings
     with capture_logs() as logs:
-        reload_settings(gateway, lambda: settings_of("servces: {}\nserver: {port: no}\n"))
+        reload_settings(server, lambda: settings_of("servces: {}\nserver: {port: no}\n"))
     [event] = logs
     assert (event["event"], event["log_level"]) == ("reload refused, the old configuration stays", "error")
     assert [error.split(": ")[0] for error in event["errors"]] == ["gateway.yaml:4", "gateway.yaml:5"]
     assert gateway.settings is before
+    [told] = gateway.plane.events.since(0).events
+    assert (told.kind, told.facts["ok"], told.facts["source"], len(told.facts["errors"])) == ("reload", False, "file", 2)
 
 
 async def test_a_bug_in_a_reload_leaves_everything_as_it_was():
     """It is logged whole, and does not fall into the event loop."""
-    gateway = await gateway_of()
+    server = await server_of()
 
     def broken() -> Settings:
         raise RuntimeError("a bug")
 
     with capture_logs() as logs:
-        reload_settings(gateway, broken)
+        reload_settings(server, broken)
     assert [(event["event"], event["log_level"]) for event in logs] == [("reload failed, the old configuration stays", "error")]
 
 
@@ -143,15 +102,101 @@ async def test_the_first_signal_drains_and_is_told():
     assert (event["signal"], event["requests_active"], event["drain_timeout_seconds"]) == ("SIGTERM", 0, 7.0)
 
 
-def test_who_waits_at_the_door_is_let_in():
-    """As many as there are, and nobody is waited for."""
-    with bind("127.0.0.1", 0) as listener:
-        assert accept_waiting(listener) == []
-        clients = [socket.create_connection(listener.getsockname()[:2]) for _ in range(3)]
-        accepted = accept_waiting(listener)
-        assert {each.getpeername() for each in accepted} == {each.getsockname() for each in clients}
-        for each in (*clients, *accepted):
-            each.close()
+class Announced(Gateway):
+    """A gateway that a registry knows."""
+
+    def leave(self) -> float:
+        super().leave()
+        return 0.05
+
+
+async def test_who_is_registered_leaves_the_registry_before_the_port_is_closed():
+    """Not ready any more, but still open; a second signal waits for nothing."""
+    for signals_sent in (1, 2):
+        gateway = Announced(settings_of(), asyncio.get_running_loop())
+        server = GatewayServer(uvicorn_config(gateway, gateway.settings), gateway, [])
+        server.started = True
+        server.servers = []
+        with capture_logs() as logs:
+            server.handle_exit(signal.SIGTERM, None)
+            assert (gateway.view.draining(), gateway.plane.draining, server.should_exit) == (True, False, False)
+            for _ in range(signals_sent - 1):
+                server.handle_exit(signal.SIGTERM, None)
+                assert server.should_exit
+            await asyncio.sleep(0.1)
+        assert (gateway.plane.draining, server.should_exit) == (True, True)
+        assert [event["event"].split()[0] for event in logs] == ["leaving", "stopping:"]
+
+
+async def test_a_successor_ends_this_server_without_touching_who_waits_at_the_door():
+    """Once; a signal to leave that came before, and one that comes after, change nothing."""
+    gateway = Announced(settings_of("server: {drain_timeout: 8s}\n"), asyncio.get_running_loop())
+    door = bind("127.0.0.1", 0)
+    server = GatewayServer(uvicorn_config(gateway, gateway.settings), gateway, [door])
+    server.started = True
+    with door.dup() as theirs, socket.create_connection(door.getsockname()), capture_logs() as logs:
+        server.handle_exit(signal.SIGTERM, None)
+        server.retire(Successor(42, None))
+        server.retire(Successor(43, None))
+        server.handle_exit(signal.SIGTERM, None)
+        await asyncio.sleep(0.1)
+        [waiting] = accept_waiting(theirs)
+        waiting.close()
+    assert (server.should_exit, gateway.plane.draining, gateway.plane.farewell_s, door.fileno()) == (True, True, 4.0, -1)
+    assert [event["event"].split(":")[0] for event in logs][1:] == ["handed over"]
+    assert logs[1]["successor"] == 42
+
+
+async def test_the_service_manager_hears_of_each_step(monkeypatch):
+    """A reload that is refused ends like one that is not: the service goes on."""
+    address = f"@lbgateway-server-{os.getpid()}"
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hearing:
+        hearing.bind("\0" + address[1:])
+        hearing.setblocking(False)
+        server = await server_of()
+        reload_settings(server, settings_of)  # during the start, which has not been told yet
+        server.started = True
+        reload_settings(server, settings_of)
+        reload_settings(server, lambda: settings_of("servces: {}\n"))
+        server.handle_exit(signal.SIGTERM, None)
+        said = [hearing.recv(1000).decode().partition("\n")[0] for _ in range(5)]
+        assert said == ["RELOADING=1", "READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
+        with pytest.raises(BlockingIOError):
+            hearing.recv(1000)
+
+
+class Before:
+    """A gateway that waits for us to be ready."""
+
+    sent_away = False
+
+    async def retire(self, registration: str | None) -> None:
+        self.sent_away = True
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_successor_that_is_stopped_during_its_start_sends_nobody_away(stopped):
+    """The gateway before it serves on, and closes its connections to nobody."""
+    gateway = await gateway_of()
+    before: Any = Before()
+    server = GatewayServer(uvicorn_config(gateway, gateway.settings), gateway, [bind("127.0.0.1", 0)], predecessor=before)
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    if stopped:
+        server.handle_exit(signal.SIGTERM, None)
+    await server.startup()
+    await asyncio.sleep(0.01)
+    assert before.sent_away is not stopped
+    server.listeners.leave()
+
+
+async def test_the_time_to_drain_is_the_one_of_the_last_reload():
+    """To the fraction."""
+    server = await server_of("server: {drain_timeout: 7s}\n")
+    reload_settings(server, lambda: settings_of("server: {drain_timeout: 250ms}\n"))
+    server.handle_exit(signal.SIGTERM, None)
+    assert server.config.timeout_graceful_shutdown == 0.25
 
 
 class Stuck:

@@ -5,11 +5,13 @@ from argparse import Namespace
 
 import httpx
 import pytest
+import structlog
 
 from lbgateway.cli import admin_client
-from lbgateway.cli.admin_client import AdminError, base_url, routes, upstreams
+from lbgateway.cli.admin_client import AdminError, base_url, explain, paged, routes, upstreams
 from lbgateway.controlplane.admin_auth import AdminAccess
 from lbgateway.controlplane.app import ControlPlaneSettings, build_app
+from lbgateway.policies.identity import Identity
 from tests.support.asgi_bridge import AsgiBridge
 from tests.support.fake_gateway import FakeGateway, instance, route
 
@@ -21,6 +23,13 @@ def no_environment(monkeypatch):
     monkeypatch.delenv("LBGATEWAY_ADMIN_TOKEN", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def no_log():
+    """The gateway's log goes elsewhere than the command's output: here they would share a process."""
+    with structlog.testing.capture_logs():
+        yield
+
+
 def gateway(access: AdminAccess = AdminAccess(token="s3cret")) -> AsgiBridge:  # noqa: B008 a frozen value
     port = FakeGateway({"orders": [instance("o-1"), instance("o-2", state="critical", reason="connection refused")]}, unexposed=["users"])
     port.route_views = [route("/api/orders", "orders", strip_prefix=True)]
@@ -28,7 +37,8 @@ def gateway(access: AdminAccess = AdminAccess(token="s3cret")) -> AsgiBridge:  #
 
 
 def arguments(**changes) -> Namespace:
-    return Namespace(**({"admin": None, "token": "s3cret", "json": False, "service": None} | changes))
+    usual = {"admin": None, "token": "s3cret", "cacert": None, "json": False, "service": None, "state": None, "instance": None}
+    return Namespace(**(usual | changes))
 
 
 def test_upstreams_are_a_table(capsys):
@@ -56,13 +66,65 @@ def test_one_service_is_shown_with_more_about_it(capsys):
     assert "P99" in out
 
 
+def test_only_instances_in_a_state_are_shown_if_asked_for(capsys):
+    """All services, or one; a state that there is not is answered by the gateway with those that there are."""
+    for service in (None, "orders"):
+        assert upstreams(arguments(state="critical", service=service), transport=gateway()) == 0
+        out = capsys.readouterr().out
+        assert ("o-2" in out, "o-1" in out) == (True, False)
+    assert upstreams(arguments(state="ill"), transport=gateway()) == 2
+    assert "state: one of ready," in capsys.readouterr().err
+
+
+def test_an_explanation_is_a_table(capsys):
+    """Who may be picked, at what cost, and why."""
+    assert explain(arguments(service="orders"), transport=gateway()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["INSTANCE", "ADDRESS", "STATE", "PICKABLE", "COST", "ACTIVE", "WHY"]
+    assert lines[3].split() == ["o-1", "10.0.0.7:9001", "ready", "yes", "1.9", "0", "ready"]
+    assert lines[4].split() == ["o-2", "10.0.0.7:9001", "critical", "no", "1.9", "0", "critical"]
+
+
+def test_one_instance_can_be_explained(capsys):
+    """By id or by node and id; if there is none, those that there are are named."""
+    for name in ("o-2", "n1:o-2"):
+        assert explain(arguments(service="orders", instance=name, json=True), transport=gateway()) == 0
+        assert [each["id"] for each in json.loads(capsys.readouterr().out)["instances"]] == ["o-2"]
+    assert explain(arguments(service="orders", instance="o-3"), transport=gateway()) == 1
+    assert capsys.readouterr().err == 'lbgateway: orders has no instance "o-3"; did you mean `o-2`? It has o-1, o-2.\n'
+
+
+def test_many_instances_are_fetched_page_by_page(capsys, monkeypatch):
+    """And put together: a program that reads the JSON sees one document."""
+    monkeypatch.setattr(admin_client, "PAGE", 2)
+    port = FakeGateway({"a": [instance(f"a-{n}") for n in range(5)], "b": [], "c": [instance("c-1"), instance("c-2"), instance("c-3")]})
+    bridge = AsgiBridge(build_app(port, ControlPlaneSettings(admin=AdminAccess(token="s3cret"))))
+
+    assert upstreams(arguments(json=True), transport=bridge) == 0
+
+    body = json.loads(capsys.readouterr().out)
+    assert {each["name"]: [one["id"] for one in each["instances"]] for each in body["services"]} == {
+        "a": ["a-0", "a-1", "a-2", "a-3", "a-4"],
+        "b": [],
+        "c": ["c-1", "c-2", "c-3"],
+    }
+    assert (body["next_cursor"], len(bridge.asked)) == (None, 4)
+    assert upstreams(arguments(json=True, service="a"), transport=bridge) == 0
+    assert len(json.loads(capsys.readouterr().out)["instances"]) == 5
+
+
+def test_a_gateway_that_knows_no_pages_is_understood():
+    """An older one sends everything at once."""
+    assert paged(lambda _path: {"services": []}, "/admin/upstreams", {}) == {"services": []}
+
+
 def test_routes_are_a_table(capsys):
     """Where a path leads."""
     code = routes(arguments(), transport=gateway())
 
     lines = capsys.readouterr().out.splitlines()
     assert code == 0
-    assert lines[1].split() == ["*", "/api/orders", "*", "orders", "strip", "prefix", "none", "file", "ok"]
+    assert lines[1].split() == ["*", "/api/orders", "*", "orders", "strip", "prefix", "none", "-", "file", "ok"]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +157,7 @@ def test_token_and_address_may_come_from_the_environment(capsys, monkeypatch):
         (AdminAccess(token="s3cret"), "wrong", "does not accept this token"),
         (AdminAccess(token="s3cret"), "schlüssel", "does not accept this token"),
         (AdminAccess(), None, "set admin.token in the gateway's configuration to open it. Then pass the token with --token"),
-        (AdminAccess(verify=lambda token: {"scope": "read"}), "poor", 'lacks the scope "admin"'),
+        (AdminAccess(verify=lambda _token: Identity({"scope": "read"}, b"", 0.0)), "poor", 'lacks the scope "admin"'),
     ],
 )
 def test_a_refusal_says_what_to_do(capsys, access, token, says):
@@ -111,7 +173,12 @@ def test_a_refusal_says_what_to_do(capsys, access, token, says):
 
 @pytest.mark.parametrize(
     ("service", "says"),
-    [("nothing", 'There is no service "nothing".'), ("users", "lbgateway.enable=true"), ("a/b?c", "Nothing is served here")],
+    [
+        ("nothing", 'There is no service "nothing".'),
+        ("ordes", 'There is no service "ordes"; did you mean `orders`?'),
+        ("users", "lbgateway.enable=true"),
+        ("a/b?c", "Nothing is served here"),
+    ],
 )
 def test_a_service_that_is_not_there_is_a_no(capsys, service, says):
     """Exit code 1 with the gateway's own words."""
@@ -136,7 +203,8 @@ class Raising(httpx.BaseTransport):
     [
         (httpx.ConnectError("[Errno 111] Connection refused"), "answers at http://127.0.0.1:8080: Connection refused. Is it running?"),
         (httpx.ReadTimeout("timed out"), "does not answer within 10 s"),
-        (httpx.RemoteProtocolError("broken"), "cannot be asked: broken"),
+        (httpx.RemoteProtocolError("broken"), "cannot be asked: broken. Does it speak TLS (https://…)?"),
+        (httpx.UnsupportedProtocol("broken"), "cannot be asked: broken. Another address"),
     ],
 )
 def test_an_unreachable_gateway_is_a_sentence(capsys, error, says):

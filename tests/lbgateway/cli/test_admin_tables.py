@@ -6,15 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbgateway.cli.admin_tables import MAX_CELL, Page, clean, routes, show, text, upstream, upstreams
+from lbgateway.cli.admin_tables import MAX_CELL, Page, clean, routes, text, upstream, upstreams
+from lbgateway.cli.drawing import show
 from tests.support.fake_gateway import head, instance, route
-
-
-class Terminal(io.StringIO):
-    """Something that a person looks at."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def printed(page: Page) -> list[str]:
@@ -26,12 +20,16 @@ def printed(page: Page) -> list[str]:
 @pytest.mark.parametrize(
     ("view", "row"),
     [
-        (route("/api/{service}", None), ["*", "/api/{service}", "*", "{service}", "as it is", "none", "file", "ok"]),
-        (route("/api/a", "a"), ["*", "/api/a", "*", "a", "as it is", "none", "file", "ok"]),
-        (route("/a", "a", strip_prefix=True, add_prefix="/v1"), ["*", "/a", "*", "a", "strip prefix, add /v1", "none", "file", "ok"]),
-        (route("/a", "a", host="h", methods=["GET", "HEAD"]), ["h", "/a", "GET,HEAD", "a", "as it is", "none", "file", "ok"]),
-        (route("/a", None, redirect={"to": "/b", "status": 308}), ["*", "/a", "*", "308 /b", "as it is", "none", "file", "ok"]),
-        (route("/a", "a", source="tag", error="claimed twice"), ["*", "/a", "*", "a", "as it is", "none", "tag", "disabled"]),
+        (route("/api/{service}", None), ["*", "/api/{service}", "*", "{service}", "as it is", "none", "-", "file", "ok"]),
+        (route("/api/a", "a"), ["*", "/api/a", "*", "a", "as it is", "none", "-", "file", "ok"]),
+        (route("/a", "a", strip_prefix=True, add_prefix="/v1"), ["*", "/a", "*", "a", "strip prefix, add /v1", "none", "-", "file", "ok"]),
+        (route("/a", "a", host="h", methods=["GET", "HEAD"]), ["h", "/a", "GET,HEAD", "a", "as it is", "none", "-", "file", "ok"]),
+        (route("/a", None, redirect={"to": "/b", "status": 308}), ["*", "/a", "*", "308 /b", "as it is", "none", "-", "file", "ok"]),
+        (
+            route("/a", "a", limit={"requests": 100, "per_seconds": 1.0, "burst": 200, "key": "client", "shared": True}),
+            ["*", "/a", "*", "a", "as it is", "none", "100/1s burst 200 by client", "file", "ok"],
+        ),
+        (route("/a", "a", source="tags", error="claimed twice"), ["*", "/a", "*", "a", "as it is", "none", "-", "tags", "disabled"]),
     ],
 )
 def test_a_route_is_a_row(view, row):
@@ -43,7 +41,22 @@ def test_a_disabled_route_says_why():
     """Under the table, in full."""
     page = routes({"routes": [route("/a", "a", error="claimed\ntwice")], "unexposed": [{"service": "u", "what_to_do": "expose it"}]})
 
-    assert page.below == ["/a is disabled: claimed twice", "u: expose it"]
+    assert page.below == ["/a of a is disabled: claimed twice", "u: expose it"]
+    [line] = routes({"routes": [route("/a", None, host="h", error="why")]}).below
+    assert line == "h/a is disabled: why"
+
+
+def test_a_tag_that_is_not_in_force_is_no_row():
+    """Its route may be fine; under the table it has its line."""
+    page = routes({"routes": [route("/a", "a", source="tags", tag="lbgateway.x=1", error="no such setting")]})
+    assert (page.rows, page.below) == ([], ["a: tag lbgateway.x=1: no such setting"])
+
+
+def test_a_key_of_the_store_is_told_of_if_something_is_wrong():
+    """Each error with its line."""
+    key = {"key": "k", "state": "kept", "error": "kv:k:1: a\nkv:k:2: b"}
+    assert routes({"config_key": key}).below == ["config_key k (kept): kv:k:1: a", "config_key k (kept): kv:k:2: b"]
+    assert routes({"config_key": {**key, "error": None}}).below == routes({"config_key": None}).below == []
 
 
 def test_no_routes_is_a_sentence():
@@ -94,6 +107,27 @@ def test_one_service_shows_panic_and_its_instances():
     assert upstream({**head("orders"), "instances": []}).above[-1] == "It has no instances."
 
 
+@pytest.mark.parametrize(("hedge", "told"), [(None, False), ({"after_ms": None, "hedges_total": 3}, True)])
+def test_a_hedged_service_says_how_often(hedge, told):
+    """Others say nothing of it."""
+    lines = printed(upstream({**head("orders"), "hedge": hedge, "instances": [instance("o-1")]}))
+    assert any(line.startswith("orders: ") and line.endswith(", 3 hedges") for line in lines) is told
+
+
+def test_services_in_trouble_are_named_below_all_rows():
+    """An open breaker and panic are nobody's row."""
+    services = [
+        {**head("orders"), "breaker": {"state": "open", "failure_ratio": 0.75}, "instances": [instance("o-1")]},
+        {**head("users"), "panic": True, "instances": [instance("u-1")]},
+        {**head("well"), "instances": [instance("w-1")]},
+    ]
+
+    assert upstreams({"services": services}).below == [
+        "orders: its breaker is open, 75% of recent requests failed",
+        "users: PANIC: too few of its instances are usable, so all of them are used.",
+    ]
+
+
 @pytest.mark.parametrize("present", [routes, upstreams, upstream])
 def test_an_answer_of_another_version_is_shown_as_far_as_it_goes(present):
     """Missing keys are dashes, not tracebacks."""
@@ -112,31 +146,3 @@ def test_a_cell_is_short_and_never_empty(value, cell):
 def test_no_text_of_the_registry_reaches_the_terminal_raw(value):
     """Tags and check outputs may hold escape sequences and newlines."""
     assert clean(value).isprintable()
-
-
-def test_columns_are_aligned_and_lines_end_with_text():
-    """For cut, awk and eyes."""
-    assert printed(Page(["top"], ["A", "LONG"], [["aaa", "b"], ["c", "d"]], ["end"])) == ["top", "A    LONG", "aaa  b", "c    d", "end"]
-
-
-def test_a_terminal_gets_a_drawn_table():
-    """The same cells, and markup in them is text."""
-    out = Terminal()
-
-    show(Page(["top"], ["A", "STATE"], [["[bold]x", "ready"]], ["end"]), out)
-
-    assert "[bold]x" in out.getvalue()
-    assert "ready" in out.getvalue()
-    assert "─" in out.getvalue()
-
-
-def test_a_narrow_terminal_folds_no_word_but_the_last_column(monkeypatch):
-    """An address broken over three lines can be neither read nor copied."""
-    monkeypatch.setenv("COLUMNS", "40")
-    out = Terminal()
-
-    show(upstreams({"services": [{**head("orders"), "instances": [instance("orders-instance-1", reason="a reason " * 6)]}]}), out)
-
-    assert "orders-instance-1" in out.getvalue()
-    assert "10.0.0.7:9001" in out.getvalue()
-    assert "REQUESTS" in out.getvalue()

@@ -28,12 +28,6 @@ def test_commands_that_are_not_built_say_so(command, capsys):
     assert capsys.readouterr().err == f"lbgateway {command}: not available in this version\n"
 
 
-def test_takeover_is_not_built(capsys):
-    """Refused before anything starts."""
-    assert exit_code("run", "--config", "gw.yaml", "--takeover") == WRONG_USAGE
-    assert "not available in this version" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     "arguments",
     [(), ("fly",), ("run", "--config", "f", "--port", "http"), ("run",), ("check",), ("token", "--subject", "me"), ("routes", "extra")],
@@ -41,6 +35,21 @@ def test_takeover_is_not_built(capsys):
 def test_wrong_usage_is_2(arguments):
     """As for every command of a Unix."""
     assert exit_code(*arguments) == WRONG_USAGE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("upstream",), 'there is no command "upstream"; did you mean `upstreams`? `lbgateway --help` lists them.'),
+        (("fly",), 'there is no command "fly". `lbgateway --help` lists them.'),
+        (("--json", "routes"), "options stand behind the command: lbgateway routes … --json. `lbgateway --help` lists the commands."),
+        (("--json",), "options stand behind the command: lbgateway COMMAND … --json. `lbgateway --help` lists the commands."),
+    ],
+)
+def test_what_is_no_command_is_answered_with_what_to_write(arguments, says, capsys):
+    """One sentence, not the list of all that there is."""
+    assert exit_code(*arguments) == WRONG_USAGE
+    assert capsys.readouterr().err == f"lbgateway: {says}\n"
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["demo"], FINE), (["check", "f"], INTERRUPTED)])
@@ -65,15 +74,23 @@ def test_the_version_is_told(capsys):
     ("arguments", "found"),
     [
         (["run", "--config", "f"], {"config": "f", "workers": None, "host": None, "port": None, "takeover": False}),
-        (["check", "f"], {"file": "f"}),
-        (["routes"], {"admin": None, "token": None, "json": False}),
+        (["check", "f"], {"file": "f", "json": False}),
+        (["routes"], {"admin": None, "token": None, "cacert": None, "json": False}),
         (
             ["upstreams", "orders", "--admin", "http://x", "--token", "t", "--json"],
-            {"service": "orders", "admin": "http://x", "token": "t", "json": True},
+            {"service": "orders", "state": None, "admin": "http://x", "token": "t", "cacert": None, "json": True},
         ),
-        (["upstreams"], {"service": None, "admin": None, "token": None, "json": False}),
-        (["token", "--subject", "me", "--config", "f"], {"subject": "me", "scope": None, "ttl": "1h", "config": "f"}),
-        (["demo"], {}),
+        (
+            ["explain", "orders", "o-1"],
+            {"service": "orders", "instance": "o-1", "admin": None, "token": None, "cacert": None, "json": False},
+        ),
+        (
+            ["upstreams", "--state", "ejected"],
+            {"service": None, "state": "ejected", "admin": None, "token": None, "cacert": None, "json": False},
+        ),
+        (["token", "--subject", "me", "--config", "f"], {"subject": "me", "scope": None, "ttl": "1h", "config": "f", "json": False}),
+        (["demo"], {"transport": "native"}),
+        (["demo", "--transport", "httpx"], {"transport": "httpx"}),
     ],
 )
 def test_arguments_are_parsed(arguments, found):
@@ -121,4 +138,4 @@ def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "lbgateway", "--version"], capture_output=True, text=True)
 
     assert (done.returncode, done.stdout) == (FINE, f"lbgateway {__version__}\n")
-    assert subprocess.run([sys.executable, "-m", "lbgateway", "top"], capture_output=True).returncode == WRONG_USAGE
+    assert subprocess.run([sys.executable, "-m", "lbgateway", "simulate"], capture_output=True).returncode == WRONG_USAGE

@@ -36,7 +36,7 @@ def test_options_win_over_the_file(tmp_path):
     [
         ((), "servces: {}\nauth: {default: none}\n", "gateway.yaml:1: servces: unknown key; did you mean `services`?"),
         (("--port", "70000"), STATIC, "--port: server.port: "),
-        (("--workers", "2"), STATIC, "not available in this version"),
+        (("--workers", "0"), STATIC, "--workers: server.workers: "),
     ],
 )
 def test_a_bad_configuration_does_not_start(tmp_path, capsys, options, text, told):
@@ -61,4 +61,5 @@ def test_a_busy_port_is_told_in_one_line(tmp_path, capsys):
         other.listen()
         port = other.getsockname()[1]
         assert main(arguments(tmp_path, "--port", str(port))) == 1
-    assert capsys.readouterr().err == f"lbgateway run: 127.0.0.1:{port} is in use by another process\n"
+    told = f"lbgateway run: 127.0.0.1:{port} is in use by another process, which is no gateway that --takeover could take it from\n"
+    assert capsys.readouterr().err == told

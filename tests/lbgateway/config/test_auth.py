@@ -1,7 +1,10 @@
 """`auth`."""
 
+from typing import get_args
+
 import pytest
 
+from lbgateway.config.auth import Algorithm
 from tests.lbgateway.config.reading import errors_of, settings_of
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -50,8 +53,11 @@ def test_public_paths_are_normalised_like_requests():
     ("text", "sentence"),
     [
         ("{default: always}", "auth.default: must be one of required, optional, none"),
-        ("{default: none, jwt: {secret: [1]}}", "auth.jwt.secret: a secret is text, or {file: PATH}"),
-        ("{default: none, jwt: {algorithms: [none], secret: x}}", "auth.jwt.algorithms[0]: must be one of HS256, HS384, HS512"),
+        ("{default: none, jwt: {secret: [1]}}", 'auth.jwt.secret: a secret is text, "${NAME}" from the environment, or {file: PATH}'),
+        (
+            "{default: none, jwt: {algorithms: [none], secret: x}}",
+            f"auth.jwt.algorithms[0]: must be one of {', '.join(get_args(Algorithm))}",
+        ),
         (
             "{default: none, forward_claims: {sub: 'X User'}}",
             "auth.forward_claims.sub: not a header name: letters, digits and - only (RFC 9110, section 5.6.2)",

@@ -148,3 +148,11 @@ def test_a_variable_that_looks_like_yaml_must_be_yaml(text):
     """The way out is named."""
     with pytest.raises(ValueError, match="quotes"):
         parse_value(text)
+
+
+def test_aliases_within_aliases_come_to_an_end():
+    """A few lines must not cost the memory of the machine."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    [finding] = parse("\n".join(lines), "gw.yaml", {}).findings
+    assert finding.message == "more than 200,000 values; are there aliases within aliases?"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lbgateway.config.environment import Override, interpolate, overrides, put
+from lbgateway.config.environment import Override, interpolate, overrides, proxies, put
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,29 @@ def test_an_override_that_leads_nowhere_is_refused(root, keys, said):
     """Nothing is overwritten that the operator did not name."""
     with pytest.raises(ValueError, match=said):
         put(root, keys, 1)
+
+
+def test_where_there_is_no_environment_no_variable_is_allowed():
+    """Not even one with a default: it would tell whether there is such a variable."""
+    assert interpolate("a $${NAME}", None) == "a ${NAME}"
+    with pytest.raises(ExceptionGroup) as caught:
+        interpolate("${NAME:-x}", None)
+    assert "variables are for the file only" in str(caught.value.exceptions[0])
+
+
+@pytest.mark.parametrize(
+    ("environ", "found"),
+    [
+        ({}, {}),
+        ({"NO_PROXY": "*"}, {}),
+        ({"HTTP_PROXY": ""}, {}),
+        ({"HTTP_PROXY": "http://a:1", "https_proxy": "b:2", "NO_PROXY": "c"}, {"http": "http://a:1", "https": "http://b:2", "no": "c"}),
+        ({"HTTP_PROXY": "http://a:1", "http_proxy": "http://b:1"}, {"http": "http://b:1"}),
+        ({"HTTP_PROXY": "http://a:1", "http_proxy": ""}, {}),
+        ({"ALL_PROXY": "socks5://a:1"}, {"all": "socks5://a:1"}),
+        ({"ALL_PROXY": "gopher://a:1"}, {}),
+    ],
+)
+def test_the_environments_proxies(environ, found):
+    """As other programs read them."""
+    assert proxies(environ) == found

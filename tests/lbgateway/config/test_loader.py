@@ -19,7 +19,7 @@ def test_all_errors_come_at_once_in_the_order_of_lines():
           - {prefix: /x, service: a}
           - {prefix: /x/, service: b}
         auth: {default: none}
-        cors: {allow_origins: [x]}
+        compression: {min_size: 1KiB}
         server: {}
         health: {required: '${GONE}'}
     """
@@ -30,7 +30,7 @@ def test_all_errors_come_at_once_in_the_order_of_lines():
         "gw.yaml:5: services.orders.balancer: `maglev` is not available in this version",
         "gw.yaml:7: routes[0].prefix: must begin with a slash: /api",
         "gw.yaml:9: routes[2]: matches the same requests as the route in line 8 (any host /x); neither is more specific",
-        "gw.yaml:11: cors: not available in this version",
+        "gw.yaml:11: compression: not available in this version",
         "gw.yaml:12: server: given twice, first in line 1",
         "gw.yaml:13: health.required: the environment variable GONE is not set (${GONE:-…} would give a default)",
         "LBGATEWAY_ADMIN__SCOPES: admin.scopes: unknown key; did you mean `scope`?",
@@ -61,7 +61,7 @@ def test_an_override_takes_the_errors_of_the_file_away():
         ("LBGATEWAY_SERVER__PROT", "1", "server.prot: unknown key; did you mean `port`?"),
         ("LBGATEWAY_SERVER__PORT", "http", "server.port: must be a whole number"),
         ("LBGATEWAY_SERVER__PORT__X", "1", "server.port.x: `x` cannot be set: there is a value here, not a map"),
-        ("LBGATEWAY_CORS", "{allow_origins: [x]}", "cors: not available in this version"),
+        ("LBGATEWAY_COMPRESSION", "{min_size: 1KiB}", "compression: not available in this version"),
         ("LBGATEWAY_ROUTES__5__AUTH", "none", "routes.5.auth: there is a list with 1 items here, and no item 5"),
     ],
 )

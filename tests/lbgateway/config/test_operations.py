@@ -21,7 +21,7 @@ def test_the_defaults_are_the_contracts():
     ("text", "sentence"),
     [
         ("logging: {level: verbose}", "logging.level: must be one of debug, info, warning, error"),
-        ("logging: {sample: 2}", "logging.sample: not available in this version"),
+        ("logging: {sample: 2}", "logging.sample: must be at most 1"),
         ("metrics: {path: metrics}", "metrics.path: must begin with a slash: /metrics"),
         ("admin: {allow_loopback: maybe}", "admin.allow_loopback: must be true or false"),
         ("health: {required: orders}", "health.required: must be a list, such as [a, b]"),

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from lbgateway.config.document import resolve
 from lbgateway.config.secret import Secret
+from tests.lbgateway.config.reading import errors_of, settings_of
 
 
 class Holder(BaseModel):
@@ -58,7 +59,7 @@ def test_a_file_gives_its_text_without_the_last_newline(tmp_path):
         ({"path": "x"}, "file: PATH"),
         ({"file": 3}, "file: PATH"),
         ("", "cannot be empty"),
-        ([], "text, or"),
+        ([], "from the environment, or"),
     ],
 )
 def test_what_gives_no_secret_is_refused(tmp_path, value, said):
@@ -73,3 +74,19 @@ def test_what_gives_no_secret_is_refused(tmp_path, value, said):
 def test_a_secret_may_travel_to_a_worker():
     """Pickling is no way of showing."""
     assert pickle.loads(pickle.dumps(Secret("a"))) == Secret("a")
+
+
+@pytest.mark.parametrize("key", ["auth: {session: {store: %s}}", "auth: {default: none}\nrate_limit: {store: %s}"])
+def test_the_address_of_a_redis_may_be_in_a_file(key, tmp_path):
+    """Its password with it, and whatever that holds it is not shown."""
+    (tmp_path / "redis").write_text("redis://:s3cret@s3cret@10.0.0.1:6379/0\n")
+    made = settings_of(key % f"{{file: {tmp_path}/redis}}")
+    session = made.auth.session
+    assert (made.rate_limit.store if session is None else session.store) == "redis://:s3cret@s3cret@10.0.0.1:6379/0"
+    assert "redis://***@10.0.0.1:6379/0" in str(made.masked())
+    assert "s3cret" not in str(made.masked())
+    (tmp_path / "redis").write_text("redis://:s3cret/@10.0.0.1:6379/0\n")
+    [error] = errors_of(key % f"{{file: {tmp_path}/redis}}")
+    assert "in a password, / ? # [ ] are written as %2F" in error
+    [missing] = errors_of(key % f"{{file: {tmp_path}/nothing}}")
+    assert "cannot read" in missing

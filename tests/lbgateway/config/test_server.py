@@ -1,5 +1,7 @@
 """`server`."""
 
+import os
+
 import pytest
 
 from tests.lbgateway.config.reading import errors_of, settings_of
@@ -31,3 +33,19 @@ def test_the_defaults_are_the_contracts():
 def test_mistakes_are_told(text, sentence):
     """One sentence, at the key."""
     assert errors_of(f"auth: {{default: none}}\nserver:\n  {text}") == [f"gw.yaml:3: {sentence}"]
+
+
+def test_a_deadline_needs_somebody_to_believe():
+    """Without trusted proxies the field is only written, which is said; names of framing fields are none."""
+    alone = settings_of("auth: {default: none}\nserver: {deadline_header: X-Left}")
+    assert [text for text in alone.warnings if "deadline" in text] == [
+        "gw.yaml:2: server.deadline_header: is believed from nobody while server.trusted_proxies is empty; it is only written"
+    ]
+    assert settings_of("auth: {default: none}\nserver: {deadline_header: X-Left, trusted_proxies: ['::1']}").warnings == ()
+    assert len(errors_of("auth: {default: none}\nserver: {deadline_header: Content-Length}")) == 1
+
+
+def test_workers_are_a_number_of_processes():
+    """``auto`` is one for each core that this process may use, not that the machine has."""
+    for text, processes in (("1", 1), ("3", 3), ("auto", len(os.sched_getaffinity(0)))):
+        assert settings_of(f"auth: {{default: none}}\nserver: {{workers: {text}}}").server.processes == processes

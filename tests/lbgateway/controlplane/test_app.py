@@ -13,14 +13,13 @@ from tests.support.fake_gateway import FakeGateway, head, instance, route
 OPEN = AdminAccess(token="s3cret")
 ADMIN = {"Authorization": "Bearer s3cret"}
 ADMIN_PATHS = (
-    "/admin",
-    "/admin/",
     "/admin/upstreams",
     "/admin/upstreams/orders",
     "/admin/upstreams/orders/explain",
     "/admin/routes",
     "/admin/config",
 )
+"""And /admin/events, whose stream has no end: test_operations.py."""
 
 
 def client(port: FakeGateway, *, peer: str = "192.0.2.7", **settings) -> httpx.AsyncClient:
@@ -102,7 +101,7 @@ async def test_every_admin_path_is_guarded(path):
         refused = await http.get(path)
         assert_problem(refused, 401, "unauthenticated")
         assert refused.headers["www-authenticate"] == 'Bearer error="invalid_token"'
-        assert_problem(await http.get(path, headers=[("Authorization", "Bearer s3cret")] * 2), 400, "bad_request")
+        assert_problem(await http.get(path, headers=[("Authorization", "Bearer s3cret")] * 2), 401, "unauthenticated")
         assert (await http.get(path, headers=ADMIN)).status_code == 200
 
 
@@ -138,7 +137,7 @@ async def test_one_service_and_its_explanation():
 
     assert one["name"] == explained["name"] == "orders"
     assert [each["id"] for each in one["instances"]] == ["o-1", "o-2"]
-    assert [each["why"] for each in explained["instances"]] == ["ready", "ready"]
+    assert [each["why"] for each in explained["instances"]] == ["ready", "critical"]
     assert {"generated_at", "gateway", "discovery"} <= explained.keys()
 
 
@@ -152,30 +151,45 @@ async def test_an_unexposed_service_is_404_with_what_to_do(path):
     assert_problem(hidden, 404, "no_route")
     assert hidden.json()["detail"] == how_to_expose("users")
     assert_problem(unknown, 404, "no_route")
-    assert unknown.json()["detail"] == 'There is no service "nothing".'
+    assert unknown.json()["detail"] == 'There is no service "nothing". There are orders.'
 
 
 async def test_routes_come_with_what_is_not_routed():
-    """Compiled routes, and registered services that no route reaches."""
+    """Compiled routes, what their limits have refused, and registered services that no route reaches."""
     port = gateway(unexposed=["users"])
     port.route_views = [route("/api/orders", "orders")]
+    port.key_view = {"key": "k", "state": "absent", "error": None}
+    port.numbers.metrics.rate_limited["/api/orders"] = 3
 
     async with client(port) as http:
         body = (await http.get("/admin/routes", headers=ADMIN)).json()
 
     assert body["routes"] == [route("/api/orders", "orders")]
+    assert body["config_key"] == {"key": "k", "state": "absent", "error": None}
     assert body["unexposed"] == [{"service": "users", "what_to_do": how_to_expose("users")}]
+    assert (body["rate_limited"], body["rate_limit_store"]) == ({"/api/orders": 3}, None)
 
 
-async def test_the_configuration_and_the_index_are_shown():
-    """The effective configuration as the gateway gives it, and where to look next."""
+async def test_the_configuration_is_shown():
+    """The effective configuration as the gateway gives it."""
     async with client(gateway()) as http:
         config = await http.get("/admin/config", headers=ADMIN)
-        index = await http.get("/admin", headers=ADMIN)
-        shown = [(await http.get(path, headers=ADMIN)).status_code for path in index.json().values()]
 
     assert config.json() == {"server": {"port": 8080}, "admin": {"token": "***"}}
-    assert shown == [200, 200, 200]
+
+
+async def test_one_address_is_data_for_programs_and_the_page_for_browsers():
+    """The page without a token, the data never without one."""
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    async with client(gateway()) as http:
+        page, closed = await http.get("/admin/upstreams", headers=browser), await http.get("/admin/upstreams")
+        data = await http.get("/admin/upstreams", headers=ADMIN)
+
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.text.startswith("<!doctype html>")
+    assert_problem(closed, 401, "unauthenticated")
+    assert data.headers["content-type"] == "application/json"
+    assert data.headers["vary"] == "Accept"
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/docs", "/redoc", "/openapi.json", "/health/", "/admin/nothing"])

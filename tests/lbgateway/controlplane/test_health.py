@@ -60,6 +60,9 @@ def test_health_shows_the_numbers_behind_it():
         ("consul.internal:8500 refused", "[address] refused"),
         ("[::1]:8500 refused", "[address] refused"),
         ("fd00::1 is unreachable", "[address] is unreachable"),
+        ("[fd00::1] refused", "[address] refused"),
+        ("/etc/lbgateway/instances.yaml:12: orders[1].state: must be one of", "instances.yaml:12: orders[1].state: must be one of"),
+        ("list.json:120: orders[1]: has the id of item 0: 10.0.0.5:80", "list.json:120: orders[1]: has the id of item 0: [address]"),
         ("500 rpc error: No cluster leader", "500 rpc error: No cluster leader"),
         ("status 403: Permission denied", "status 403: Permission denied"),
     ],
@@ -91,3 +94,92 @@ def test_ready_means_send_me_clients(draining, state, status, word):
     port.discovery_view["state"] = state
 
     assert readiness_of(port) == (status, {"status": word})
+
+
+@pytest.mark.parametrize(
+    ("keys", "discovery", "word"),
+    [
+        (None, "fresh", "ok"),
+        ({"state": "fresh", "known": 2}, "fresh", "ok"),
+        ({"state": "stale", "known": 2}, "fresh", "degraded"),
+        ({"state": "stale", "known": 0}, "fresh", "degraded"),
+        ({"state": "stale", "known": 2}, None, "failing"),
+    ],
+)
+def test_an_issuer_whose_keys_cannot_be_fetched_degrades(keys, discovery, word):
+    """Known keys go on serving; without any the gateway says 503 to tokens, but public paths work."""
+    port = FakeGateway(counts=FINE)
+    port.keys_view, port.discovery_view["state"] = keys, discovery
+    _, body = health_of(port)
+    assert (body["status"], body["checks"].get("keys")) == (word, keys)
+
+
+@pytest.mark.parametrize(
+    ("store", "on_failure", "required", "status", "word"),
+    [
+        ("up", "local", [], 200, "ok"),
+        ("up", "closed", ["redis"], 200, "ok"),
+        ("down", "local", [], 200, "degraded"),
+        ("down", "open", [], 200, "degraded"),
+        ("down", "closed", [], 503, "failing"),
+        ("down", "local", ["redis"], 503, "failing"),
+    ],
+)
+def test_limits_that_are_not_shared_degrade_and_limits_that_refuse_all_fail(store, on_failure, required, status, word):
+    """An operator may also call Redis required; what is wrong with it is shown without its address."""
+    port = FakeGateway(counts=FINE, required=required)
+    port.redis_view = {"state": store, "on_store_failure": on_failure, "last_error": "Error 111 connecting to 10.0.0.9:6379."}
+
+    code, body = health_of(port)
+
+    assert (code, body["status"]) == (status, word)
+    assert body["checks"]["redis"]["last_error"] == "Error 111 connecting to [address]."
+    assert "redis" not in body["checks"]["services"]
+
+
+def test_a_service_may_be_called_redis():
+    """Where no store is."""
+    port = FakeGateway(counts={"redis": {"critical": 1}}, required=["redis"])
+    code, body = health_of(port)
+    assert (code, body["checks"]["services"]) == (503, {"redis": {"healthy": 0, "total": 1}})
+
+
+AWAY = {"store": "redis", "state": "down", "last_error": "Error 111 connecting to 10.0.0.1:6379."}
+WELL = {"store": "redis", "state": "up", "last_error": None}
+UNASKED = {"store": "redis", "state": "unknown", "last_error": None}
+ELSEWHERE = {**AWAY, "store": "service"}
+
+
+@pytest.mark.parametrize(
+    ("authorities", "required", "word"),
+    [
+        ({"session": WELL}, [], "ok"),
+        ({"session": UNASKED, "introspection": UNASKED}, [], "ok"),
+        ({"session": AWAY}, [], "degraded"),
+        ({"session": WELL, "introspection": ELSEWHERE}, [], "degraded"),
+        ({"session": WELL}, ["redis"], "ok"),
+        ({"session": AWAY}, ["redis"], "failing"),
+        ({"session": UNASKED}, ["redis"], "failing"),
+        ({"session": ELSEWHERE}, ["orders"], "degraded"),
+        ({"session": ELSEWHERE}, ["redis"], "failing"),
+        ({}, ["redis"], "failing"),
+    ],
+)
+def test_whoever_knows_about_credentials_is_a_check(authorities, required, word):
+    """Without them the gateway goes on with what it remembers, and lets nobody else in; addresses are for operators."""
+    port = FakeGateway(counts=FINE, required=required)
+    port.authority_views = authorities
+    _, body = health_of(port)
+    assert body["status"] == word
+    assert {name: body["checks"][name]["state"] for name in authorities} == {name: each["state"] for name, each in authorities.items()}
+    assert "10.0.0.1" not in str(body)
+
+
+@pytest.mark.parametrize(("limits", "sessions", "word"), [("up", WELL, "ok"), ("down", WELL, "failing"), ("up", AWAY, "failing")])
+def test_a_required_redis_is_that_of_limits_and_that_of_sessions(limits, sessions, word):
+    """Each has its own check."""
+    port = FakeGateway(counts=FINE, required=["redis"])
+    port.redis_view = {"state": limits, "on_store_failure": "local", "last_error": None}
+    port.authority_views = {"session": sessions}
+    _, body = health_of(port)
+    assert (body["status"], body["checks"]["redis"]["state"], body["checks"]["session"]["state"]) == (word, limits, sessions["state"])

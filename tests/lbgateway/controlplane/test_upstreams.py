@@ -28,7 +28,7 @@ def document(port: FakeGateway, **query) -> dict:
 
 
 def one(port: FakeGateway, name: str, **query) -> dict:
-    return json.loads(b"".join(upstream(port, name, UpstreamsQuery(**query), NOW)))
+    return json.loads(b"".join(upstream(port, name, UpstreamsQuery(**query), NOW, port.instances)))
 
 
 def ids(body: dict) -> dict[str, list[str]]:
@@ -157,7 +157,36 @@ def test_one_service_can_be_paged_too():
 
 def test_an_unknown_service_is_none():
     """The caller makes a 404 of it."""
-    assert upstream(FakeGateway(), "z", UpstreamsQuery(), NOW) is None
+    port = FakeGateway()
+    assert upstream(port, "z", UpstreamsQuery(), NOW, port.explain) is None
+
+
+def test_an_explanation_is_the_same_document_with_more_to_each_instance():
+    """Pages and filters are the same, too; one instance can be asked for."""
+    port = FakeGateway(PORT)
+    document = upstream(port, "c", UpstreamsQuery(instance="n2:c-1"), NOW, port.explain)
+    assert document is not None
+    [only] = json.loads(b"".join(document))["instances"]
+    assert (only["id"], only["node"], only["pickable"], only["why"]) == ("c-1", "n2", False, "critical")
+
+
+@given(st.data())
+def test_a_cursor_holds_while_instances_come_and_go(data):
+    """Whoever is there all the time is on exactly one page, nobody is on two."""
+    ids = st.sets(st.integers(0, 30), max_size=20)
+    stays = data.draw(ids)
+    seen: list[int] = []
+    after = None
+    while True:
+        now = stays | data.draw(ids)
+        port = FakeGateway({"orders": [instance(f"{each:02}") for each in now]})
+        body = document(port, limit=data.draw(st.integers(1, 5)), after=after)
+        seen += [int(each["id"]) for service in body["services"] for each in service["instances"]]
+        if body["next_cursor"] is None:
+            break
+        after = read_cursor(body["next_cursor"])
+    assert len(seen) == len(set(seen))
+    assert stays <= set(seen)
 
 
 def test_unexposed_services_come_with_what_to_do():
@@ -178,6 +207,7 @@ def test_unexposed_services_come_with_what_to_do():
         ({"service": "a", "state": "ready", "limit": "7"}, UpstreamsQuery("a", "ready", 7)),
         ({"limit": "9" * 40}, UpstreamsQuery(limit=999_999_999)),
         ({"cursor": write_cursor(("a", "b", "c"))}, UpstreamsQuery(after=("a", "b", "c"))),
+        ({"instance": "n1:a-1"}, UpstreamsQuery(instance="n1:a-1")),
         ({"something": "else"}, UpstreamsQuery()),
     ],
 )
@@ -223,3 +253,28 @@ def test_no_cursor_of_a_client_is_a_bug(cursor):
     except BadRequest:
         return
     assert {type(service), type(id_), type(node)} == {str}
+
+
+def test_a_summary_counts_instances_in_place_of_showing_them():
+    """For those who look every other second: no instance is even built."""
+    port = FakeGateway({"orders": [instance("o-1"), instance("o-2", state="critical", active_requests=2)], "users": []})
+
+    body = document(port, summary=True)
+    only = document(port, summary=True, service="users")
+
+    assert [(each["name"], each["states"], each["active_requests"]) for each in body["services"]] == [
+        ("orders", {"ready": 1, "critical": 1}, 2),
+        ("users", {}, 0),
+    ]
+    assert "instances" not in body["services"][0]
+    assert body.keys() == document(port).keys()
+    assert [each["name"] for each in only["services"]] == ["users"]
+    assert port.built == 2  # by the document that is not a summary
+
+
+@pytest.mark.parametrize(("text", "summary"), [("true", True), ("false", False)])
+def test_a_summary_is_asked_for_by_a_word(text, summary):
+    """And by no other."""
+    assert parse_query({"summary": text}).summary is summary
+    with pytest.raises(BadRequest, match="summary: true or false"):
+        parse_query({"summary": "yes"})

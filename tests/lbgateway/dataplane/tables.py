@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lbgateway.config import RouteSettings, load_text
-from lbgateway.dataplane.routing import RouteTable, compile_routes
+from lbgateway.dataplane.compiling import compile_routes
+from lbgateway.dataplane.routing import RouteTable
 
 FIELDS = [b"", b"X-BETA", b": ", b"1", b"\r\n", b"X-More", b": ", b"a b", b"\r\n"]
 """As `RequestHead.lines` keeps them."""

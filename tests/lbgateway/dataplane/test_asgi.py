@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lbgateway.dataplane.asgi import CONTINUE, MAX_BODY_BYTES
+from lbgateway.dataplane.plane import Limits
 from tests.support.playbook import Client, HandLoop, World, request
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -78,7 +79,7 @@ class Telling:
 async def test_the_scope_of_a_request():
     """ASGI 3, HTTP: names in small letters, the path resolved, Host and length back in their place."""
     told = Telling()
-    await asked(gateway(told), request("POST", "/admin/x%7Ey?a=1&b", "X-Thing: One", "Content-Length: 2", body=b"{}"))
+    await asked(gateway(told), request("POST", "/admin/x%7Ey%20z%3A1?a=1&b", "X-Thing: One", "Content-Length: 2", body=b"{}"))
     [scope] = told.scopes
     request_id = scope.pop("state")["request_id"]
     assert len(request_id) == 32
@@ -89,8 +90,8 @@ async def test_the_scope_of_a_request():
         "http_version": "1.1",
         "method": "POST",
         "scheme": "http",
-        "path": "/admin/x~y",
-        "raw_path": b"/admin/x~y",
+        "path": "/admin/x~y z:1",
+        "raw_path": b"/admin/x~y%20z%3A1",
         "query_string": b"a=1&b",
         "root_path": "",
         "client": ("192.0.2.7", 0),
@@ -145,7 +146,7 @@ async def test_a_body_that_stands_still_is_given_up():
     assert delay_s == world.plane.body_timeout_s
     look()
     assert client.got() == b""
-    loop.timers[-1][1]()
+    loop.timers[-1].callback()
     await settled(world)
     answer = client.got()
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -269,6 +270,22 @@ async def test_an_application_that_fails_is_a_500(application: Application, bugs
     assert (CLOSE in answer, client.closed, world.plane.metrics.errors["internal_error"]) == (True, True, bugs)
 
 
+async def test_trailers_without_end_end_the_connection():
+    """What comes behind them is not read, so nobody may go on to ask."""
+
+    async def reading(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+    world = gateway(reading)
+    world.plane.limits = Limits(max_head_bytes=1000)
+    trailers = b"".join(b"X-Sum-%d: 1\r\n" % number for number in range(100))
+    client = await asked(world, request("POST", "/admin/x", "Transfer-Encoding: chunked") + b"1\r\na\r\n0\r\n", trailers)
+    answer = client.got()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert CLOSE in answer
+
+
 async def test_an_application_that_fails_in_the_midst_of_its_answer():
     """No second answer, and no last chunk that would make the first one look complete."""
 
@@ -320,4 +337,4 @@ async def test_an_own_answer_is_logged():
     client = await asked(world, request("POST", "/admin/x?y", "Content-Length: 2", "User-Agent: curl/8", body=b"{}"))
     [record] = records
     assert record[2:11] == ("192.0.2.7", "POST", b"shop.example", b"/admin/x?y", "(gateway)", None, None, 200, None)
-    assert record[12:] == (None, 0, 2, len(client.got()), b"curl/8")
+    assert record[12:] == (None, 0, 2, len(client.got()), b"curl/8", False, "192.0.2.7", None, None, None, 0)

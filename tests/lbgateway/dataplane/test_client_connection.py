@@ -6,8 +6,8 @@ from time import monotonic
 
 import pytest
 
-from lbgateway.dataplane.client_connection import FAREWELL_S, LINGER_S
-from lbgateway.dataplane.plane import Limits
+from lbgateway.dataplane.client_connection import LINGER_S
+from lbgateway.dataplane.plane import FAREWELL_S, Limits
 from tests.support.playbook import Client, World, get, ok, request
 
 

@@ -9,8 +9,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from lbgateway.dataplane.connection import MAX_RESPONSE_HEAD_BYTES, UpstreamConnection
-from lbgateway.dataplane.head import ResponseHead
+from lbgateway.dataplane.connection import UpstreamConnection
+from lbgateway.dataplane.head import MAX_RESPONSE_HEAD_BYTES, ResponseHead
 from lbgateway.dataplane.pool import Pool
 from lbgateway.errors import GatewayError
 from tests.support.transports import FakeTransport, Later

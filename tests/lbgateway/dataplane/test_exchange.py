@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+import structlog
 
 from discovery.instance import InstanceState
 from lbgateway.dataplane.exchange_state import TRANSITIONS, Phase
 from lbgateway.errors import ConnectFailed, GatewayError
+from tests.support.gate import Gate, gated
 from tests.support.playbook import Client, Peer, WatchedPhase, World, get, ok, post, request
 
 CLOSED_MIDWAY = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfour"
 POST_ONLY = "services: {orders: {instances: ['127.0.0.1:9']}}\nroutes: [{prefix: /api/orders, service: orders, methods: [POST]}]\n"
+AT_ONCE = "services: {orders: {retry: {backoff: 0s}}}\n"
 CHUNKED = "Transfer-Encoding: chunked"
 
 
@@ -394,10 +398,10 @@ def test_what_came_of_a_large_body_before_the_connect_is_sent_and_dropped():
     assert client.world.left == []
 
 
-def test_a_malformed_answer_is_no_answer_and_not_tried_again():
+def test_a_malformed_answer_is_no_answer():
     """502; the connection is not used again and the endpoint is blamed."""
     world = World(orders=2)
-    client, upstream = started(world)
+    client, upstream = started(world, post("/api/orders/", b"abc"))
     upstream.sends(b"SSH-2.0-OpenSSH\r\n")
     assert problem(client.got(), 502, "upstream_malformed")
     assert (upstream.closed, world.left) == (True, [])
@@ -541,8 +545,8 @@ def test_a_connect_that_ends_after_its_client_has_left_is_told_to_stop():
 
 
 def test_an_answer_that_does_not_come_is_504():
-    """Its deadline counts from the sending; nothing is sent again, the upstream may be working on it."""
-    world = World("services: {orders: {timeout: {response: 2s}}}\n")
+    """Its deadline counts from the sending."""
+    world = World("services: {orders: {timeout: {response: 2s}, retry: {attempts: 0}}}\n")
     client, upstream = started(world)
     sent_at_s = client.exchange.sent_at_s
     world.ticks(sent_at_s + 1.9)
@@ -551,6 +555,7 @@ def test_an_answer_that_does_not_come_is_504():
     assert problem(client.got(), 504, "response_timeout")
     assert (upstream.closed, client.closed, world.left) == (True, False, [])
     assert world.endpoint("orders-1").series.outcomes == {"failed_local": 1}
+    assert world.endpoint("orders-1").series.last_error == "response_timeout: no answer within 2.0 s"
 
 
 def test_the_total_bounds_all_attempts():
@@ -689,6 +694,19 @@ def test_a_body_waits_while_its_upstream_is_not_connected():
     assert client.world.connects().got().endswith(b"abcdef")
 
 
+def test_an_upstream_that_takes_nothing_from_the_start_holds_back_the_client():
+    """What had come while it was being connected fills its buffer; nothing more is read until that is gone."""
+    world = World()
+    client = world.client().sends(request("POST", "/api/orders/", "Content-Length: 6"), b"abc")
+    upstream = world.connect.succeeds(stalled=True)
+
+    assert client.paused
+    upstream.flows()
+    assert not client.paused
+    client.sends(b"def")
+    assert upstream.got().endswith(b"abcdef")
+
+
 def test_a_connection_goes_back_to_its_pool_reading():
     """Its last exchange had paused it for a client that reads slowly."""
     world = World(orders=1)
@@ -749,20 +767,85 @@ def test_every_transition_of_the_table_happens_and_no_other(phases: WatchedPhase
     for phase in (connecting, waiting, uploading, responding, tunnelling):
         phase(World(orders=1)).resets()
     World().client().sends(get("/nowhere"))
-    twice = World(orders=2)
+    twice = World(AT_ONCE, orders=2)
     twice.client().sends(get())
     twice.connect.fails()
     twice.connects().resets()
-    for later in two_idle_connections():
+    for later in two_idle_connections(World(AT_ONCE, orders=2)):
         later.resets()
+    for ended in (Peer.flows, Peer.resets):
+        paused = World()
+        paused.hurries = False
+        client, upstream = started(paused)
+        upstream.resets()
+        ended(client)
+        paused.passes()
+    two_idle_connections(World(orders=2))[0].resets()
+    parked_and_let_go()
+    without_room()
     assert phases.seen == {(before, after) for before, afters in TRANSITIONS.items() for after in afters}
 
 
-def two_idle_connections() -> list[Peer]:
+def parked_and_let_go() -> None:
+    """Policies wait: for a connect, for one another, for a connection that is there, for a client that leaves."""
+    gates = Gate(), Gate()
+    world = gated(*gates)
+    client = world.client().sends(get())
+    for gate in gates:
+        gate.opens()
+    world.connects().sends(ok())
+    client.sends(get())
+    for gate in gates:
+        gate.opens()
+    world.client().sends(get()).ends()
+
+
+def without_room() -> None:
+    """Whatever an exchange comes from, it may have to wait for room."""
+    gate, ways = Gate(), [World() for _ in range(3)]
+    ways.append(gated(gate))
+    for world in ways[1:]:
+        world.client().sends(get())
+    connected = ways[2].connects()
+    for world in ways:
+        world.hurries = False
+        upstream = world.plane.upstreams["orders"]
+        upstream.guard(replace(upstream.rules, max_pending=1, max_active=1), 0.0)
+        for endpoint in world.endpoints():
+            endpoint.most_active = 0
+    ways[0].client().sends(get())
+    ways[1].connect.fails()
+    connected.resets()
+    ways[2].passes()
+    gate.opens()
+
+
+def two_idle_connections(world: World) -> list[Peer]:
     """A fresh connection breaks and the next endpoint has an idle one: waiting is followed by waiting."""
-    world = World(orders=2)
     clients = [world.client().sends(get()) for _ in range(3)]
     peers = [asked.succeeds() for asked in tuple(world.asked)]
     peers[1].sends(ok())
     assert clients[1].got().endswith(b"fine")
     return [peers[0]]
+
+
+# -- bugs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("message", [get("/api/orders/1"), post("/api/orders/1", b"body")])
+def test_a_policy_that_fails_is_a_500_and_nothing_is_left_of_it(message: bytes):
+    """Not the client's fault, and nobody's business but the log's, which has all of it."""
+
+    def failing(_exchange: object) -> GatewayError | None:
+        raise ValueError("secret detail")
+
+    world = gated(failing)
+    with structlog.testing.capture_logs() as logged:
+        client = world.client().sends(message)
+
+    answer = client.got()
+    assert problem(answer, 500, "internal_error")
+    assert b"secret" not in answer
+    assert b"\r\nConnection: close\r\n" in answer
+    assert (world.left, world.plane.metrics.errors["internal_error"]) == ([], 1)
+    assert [str(event["exc_info"]) for event in logged] == ["secret detail"]

@@ -11,16 +11,26 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 import h11
 import hypothesis
 from hypothesis import strategies as st
 
 from discovery.instance import InstanceState
-from lbgateway.errors import ConnectTimeout
-from tests.support.playbook import Client, Connect, Peer, World
+from lbgateway.dataplane.race import Runner
+from lbgateway.dataplane.trace import Tracing
+from lbgateway.errors import ConnectTimeout, Forbidden
+from lbgateway.telemetry.span_records import TraceRecord
+from tests.support.gate import Gate
+from tests.support.playbook import Client, Connect, HandTimer, Peer, World
 
-TEXT = "services: {orders: {retry: {attempts: 2, replay_body_up_to: 64B}, timeout: {tunnel_idle: 90s}}}\n"
+TEXT = (
+    "services: {orders: {retry: {attempts: 2, replay_body_up_to: 64B}, timeout: {tunnel_idle: 90s}, "
+    "limits: {max_active: 1, max_pending: 3}}}\n"
+)
+HEDGED = TEXT.replace("max_active: 1", "max_active: 2").replace("limits:", "hedge: {after: 5ms, at_most: 1}, limits:")
+"""A second attempt begins whenever one may: in these worlds every timer runs out at once."""
 IDS = ("orders-1", "orders-2", "orders-3")
 MARK = re.compile(rb"<c(\d+)>")
 TARGET = re.compile(rb"/c(\d+)/(\w+)/(\d+)")
@@ -97,6 +107,8 @@ class Service:
         self.out = b""
         self.ends = False
         self.tunnel = False
+        self.told: list[bytes] = []
+        """The ``traceparent`` of each request, as far as there were any."""
         self._http = h11.Connection(h11.SERVER)
         self._request: h11.Request | None = None
 
@@ -110,6 +122,7 @@ class Service:
             event = self._http.next_event()
             if isinstance(event, h11.Request):
                 self._request = event
+                self.told += [value for name, value in event.headers if name == b"traceparent"]
             elif isinstance(event, h11.Data):
                 asked = self._asked()
                 assert asked is None or set(MARK.findall(bytes(event.data))) <= {asked[1]}
@@ -193,6 +206,33 @@ class Sender:
         assert rest == b""
 
 
+@dataclass(frozen=True)
+class Manner:
+    """`patient`: pauses end one by one, in any order, and not at once; `admits`: a policy that parks all, and what it says in the end.
+
+    `instances`: so many, at first. `traced`: every trace is recorded.
+    """
+
+    instances: int
+    traced: bool
+    patient: bool
+    admits: bool | None
+
+    def gate(self) -> Gate | None:
+        if self.admits is None:
+            return None
+        return Gate(lambda _exchange: None if self.admits else Forbidden("not you"))
+
+
+manners = st.builds(
+    Manner,
+    instances=st.integers(1, 3),
+    traced=st.booleans(),
+    patient=st.booleans(),
+    admits=st.sampled_from([None, None, True, False]),
+)
+
+
 @dataclass
 class Story:
     """Who is there, and in what order things happen: each number chooses among what could happen next."""
@@ -202,15 +242,22 @@ class Story:
     sizes: list[int]
     services: list[Service] = field(default_factory=list)
     broken: Callable[[bytes], tuple[bytes, bool]] | None = None
+    gate: Gate | None = None
+    traces: list[TraceRecord] = field(default_factory=list)
     now_s: float = field(default_factory=monotonic)
 
     @classmethod
-    def of(cls, plans: list[list[Planned]], sizes: list[int]) -> Story:
-        world = World(TEXT, orders=3)
-        senders = [
-            Sender(number, world.client(), plan, b"".join(one.render(number) for one in plan)) for number, plan in enumerate(plans)
-        ]
-        return cls(world, senders, sizes)
+    def of(cls, plans: list[list[Planned]], sizes: list[int], text: str, manner: Manner) -> Story:
+        world = World(text, orders=manner.instances)
+        world.hurries = not manner.patient
+        senders = [Sender(number, world.client(), plan, b"".join(one.render(number) for one in plan)) for number, plan in enumerate(plans)]
+        story = cls(world, senders, sizes, gate=manner.gate())
+        if manner.traced:
+            world.plane.tracing = Tracing(1.0, story.traces.append)
+        if story.gate is not None:
+            for route in world.plane.routes:
+                route.admit = (story.gate,)
+        return story
 
     def size(self) -> int:
         """The next piece is so long."""
@@ -222,7 +269,22 @@ class Story:
         can: list[Callable[[], object]] = [lambda each=each: each.sends(self.size()) for each in self.senders if each.left]
         can += [lambda each=each: each.sends(self.size()) for each in self.services if each.out or (each.ends and not each.peer.closed)]
         can += [each.succeeds for each in self.world.asked if not each.cancelled]
+        can += [lambda each=each: self.run_out(each) for each in self.world.loop.timers]
+        if self.gate is not None and self.gate.flight.waiting:
+            can.append(self.open_gate)
         return can
+
+    def open_gate(self) -> None:
+        """What a policy waits for has come."""
+        assert self.gate is not None
+        self.gate.opens()
+        self.world.turn()
+
+    def run_out(self, timer: HandTimer) -> None:
+        """Back-off, or the time after which a second attempt begins, is over."""
+        timer.cancel()
+        timer.callback()
+        self.world.turn()
 
     def step(self, do: Callable[[], object]) -> None:
         do()
@@ -233,6 +295,9 @@ class Story:
         for sender in self.senders:
             sender.collects()
         assert len(self.world.plane.active) <= len(self.senders)
+        for upstream in self.world.plane.upstreams.values():
+            assert sum(each.active for each in upstream.endpoints.endpoints.values()) <= 2 * len(self.senders)
+            assert set(upstream.line.waiting) <= self.world.plane.active
 
     def finish(self) -> None:
         """All that can still happen happens."""
@@ -247,10 +312,12 @@ class Story:
     plans=st.lists(st.lists(planned, min_size=1, max_size=4), min_size=1, max_size=3),
     sizes=cuts,
     order=st.lists(st.integers(0, 30), min_size=10, max_size=80),
+    text=st.sampled_from([TEXT, HEDGED]),
+    manner=manners.filter(lambda manner: manner.admits is not False),
 )
-def test_whatever_the_order_of_things_each_client_gets_its_answers_in_its_order(plans, sizes, order):
+def test_whatever_the_order_of_things_each_client_gets_its_answers_in_its_order(plans, sizes, order, text, manner):
     """Bytes cut anywhere, connects that fail and go elsewhere, readers that pause: all bytes come through, nothing else does."""
-    story = Story.of(plans, sizes)
+    story = Story.of(plans, sizes, text, manner)
     for number in order:
         can = story.possible() + patience(story)
         story.step(can[number % len(can)])
@@ -260,8 +327,30 @@ def test_whatever_the_order_of_things_each_client_gets_its_answers_in_its_order(
     for sender in story.senders:
         assert list(sender.answers()) == [expected(sender.number, one) for one in sender.requests]
         assert not sender.peer.closed
-    assert story.world.left == []
+    nothing_is_left(story)
     assert sum(story.world.statuses().values()) == sum(map(len, plans))
+
+
+def nothing_is_left(story: Story) -> None:
+    """Each exchange, attempt, lease, race, wait in the line and stay at the gate has had one end; and no pause outlives its exchange."""
+    story.world.passes()
+    assert story.world.left == []
+    assert story.gate is None or story.gate.flight.waiting == 0
+    for upstream in story.world.plane.upstreams.values():
+        assert len(upstream.line) == 0
+        assert upstream.hedging is None or not upstream.hedging.racing
+    if story.world.plane.tracing is not None:
+        every_attempt_is_traced(story)
+
+
+def every_attempt_is_traced(story: Story) -> None:
+    """Once, with the pick before it, whatever has become of it; and no service has been told of a span that there is not."""
+    spans = [(trace.trace_id, attempt.span_id) for trace in story.traces for attempt in trace.attempts]
+    assert len(spans) == len(set(spans)) == sum(sum(upstream.duration.counts) for upstream in story.world.plane.upstreams.values())
+    assert all(len(trace.attempts) == sum(pick.endpoint is not None for pick in trace.picks) for trace in story.traces)
+    assert len({trace.trace_id for trace in story.traces}) == len(story.traces)
+    told = [tuple(value.split(b"-")[1:3]) for service in story.services for value in service.told]
+    assert set(told) <= set(spans)
 
 
 def expected(client: int, one: Planned) -> tuple[int, bytes]:
@@ -278,8 +367,9 @@ def patience(story: Story) -> list[Callable[[], object]]:
     return can
 
 
-def tries(asked: Connect) -> int:
-    return asked.waiter.attempts  # type: ignore[attr-defined]  # it is an exchange
+def tries(asked: Connect) -> Any:
+    waiter: Any = asked.waiter
+    return (waiter.race.exchange if isinstance(waiter, Runner) else waiter).attempts
 
 
 # -- when everything breaks ----------------------------------------------------------------------
@@ -297,6 +387,10 @@ BREAKAGES: list[Callable[[bytes], tuple[bytes, bool]]] = [
     lambda answer: (answer.replace(b"200 OK", b"101 Switching", 1), False),
     lambda answer: (answer.replace(b"HTTP/1.1", b"HTTP/1.0", 1), True),
     lambda answer: (answer.replace(b"\r\n<", b"\r\n-<", 1), False),
+    lambda answer: (answer.replace(b"200 OK", b"503 Busy", 1), False),
+    lambda answer: (answer.replace(b"200 OK", b"500 Oops\r\nRetry-After: 1", 1), False),
+    lambda answer: (answer.replace(b"200 OK", b"502 Gone", 1)[: len(answer) // 2], True),
+    lambda answer: (answer.replace(b"200 OK\r\n", b"503 Busy\r\nRetry-After: 1\r\n", 1) * 2, False),
     lambda answer: (b"", True),
     lambda answer: (b"", False),
 ]
@@ -316,10 +410,12 @@ MISHAPS: list[bytes] = [
     order=st.lists(st.integers(0, 400), min_size=20, max_size=150),
     breakages=st.lists(st.sampled_from(range(len(BREAKAGES))), min_size=1, max_size=4),
     mishaps=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 400), st.sampled_from(MISHAPS)), max_size=2),
+    text=st.sampled_from([TEXT, HEDGED]),
+    manner=manners,
 )
-def test_whatever_breaks_every_exchange_settles_and_no_byte_goes_astray(plans, sizes, order, breakages, mishaps):
+def test_whatever_breaks_every_exchange_settles_and_no_byte_goes_astray(plans, sizes, order, breakages, mishaps, text, manner):
     """Resets, half requests, answers that lie, time that runs away: nothing is raised, counted twice, or left."""
-    story = Story.of(plans, sizes)
+    story = Story.of(plans, sizes, text, manner)
     turn = itertools.cycle(breakages)
 
     def broken(answer: bytes) -> tuple[bytes, bool]:
@@ -370,7 +466,7 @@ def settles_by_time_alone(story: Story) -> None:
     """Nobody does anything any more. All the same every exchange ends, and every client connection."""
     for _ in range(60):
         story.step(lambda: tick(story, 40.0))
-    assert story.world.left == []
+    nothing_is_left(story)
     assert story.world.plane.connections == set()
     assert all(asked.cancelled for asked in story.world.asked)
     assert all(peer.transport.lost for peer in (sender.peer for sender in story.senders))

@@ -41,7 +41,7 @@ def test_once_a_byte_went_to_the_client_there_is_no_way_back(phase):
 
 def test_the_order_of_the_phases_is_that_of_the_story():
     """Comparisons like "is something being sent already" rest on it."""
-    assert [phase.name for phase in Phase] == ["BEGIN", "CONNECTING", "WAITING", "RESPONDING", "TUNNEL", "SETTLED"]
+    assert [phase.name for phase in Phase] == ["BEGIN", "PARKED", "PAUSED", "CONNECTING", "WAITING", "RESPONDING", "TUNNEL", "SETTLED"]
     assert (exchange_state.BEGIN, exchange_state.SETTLED) == (Phase.BEGIN, Phase.SETTLED)
 
 

@@ -9,11 +9,14 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from lbgateway.config.edge import CorsSettings
 from lbgateway.dataplane.asgi import AsgiExchange
 from lbgateway.dataplane.exchange import Exchange
 from lbgateway.dataplane.handlers import Queued, Refusal, choose_handler
 from lbgateway.dataplane.head import NO_HEAD, RequestHead
+from lbgateway.dataplane.routing import KNOWN, KNOWN_BYTES
 from lbgateway.errors import BadRequest, GatewayError, HeadersTooLarge, MethodNotAllowed
+from lbgateway.policies.cors import Cors
 from tests.support.playbook import Client, World, get, ok, post, request
 
 PLANE = World().plane
@@ -58,6 +61,87 @@ def test_who_answers_a_request(method, target, kind, path):
     handler, head = chosen(method, target)
     assert type(handler) is kind
     assert head.resolved.path == path
+
+
+def test_what_is_known_of_a_target_ends_with_the_routes():
+    """A target that has been proxied belongs to the gateway as soon as the table is swapped for one that leaves it that path."""
+    plane = World().plane
+    head = RequestHead()
+    head.method, head.target = b"GET", b"/gw/x?y=1"
+    assert [type(choose_handler(plane, head, None)) for _ in range(2)] == [Exchange, Exchange]
+    plane.own_prefixes = (b"/gw",)
+    plane.use_routes(plane.routes)
+    assert type(choose_handler(plane, head, None)) is AsgiExchange
+    head.method = b"TRACE"
+    assert type(choose_handler(plane, head, None)) is Refusal
+
+
+def test_a_path_below_no_route_is_asked_for_anew_each_time_where_there_are_pages():
+    """Whether a page or a service answers may depend on more than the target: only what is a service's in any case is remembered."""
+    plane = World().plane
+    plane.spa = plane.application
+    head = RequestHead()
+    head.method = b"GET"
+    for target, kind in ((b"/api/orders/1", Exchange), (b"/about", AsgiExchange)):
+        head.target = target
+        assert [type(choose_handler(plane, head, None)) for _ in range(2)] == [kind, kind]
+    assert set(plane.known_targets) == {b"/api/orders/1"}
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "beside_pages"),
+    [
+        (b"/admin;x/config", Refusal, Refusal),
+        (b"/admin;/config", Refusal, Refusal),
+        (b"/health;x", Refusal, Refusal),
+        (b"/;x/metrics", Refusal, Refusal),
+        (b"/healthy;x", Exchange, AsgiExchange),
+        (b"/api;x/orders/1", Exchange, Refusal),
+        (b"/api/orders;x/1", Exchange, Exchange),
+        (b"/about;x", Exchange, AsgiExchange),
+    ],
+)
+def test_parameters_hide_nobody_s_path(target, kind, beside_pages):
+    """Who drops them would read a path of ours, or one of a route's that pages must not answer: nobody gets it."""
+    for pages, expected in ((False, kind), (True, beside_pages)):
+        plane = World().plane
+        plane.spa = plane.application if pages else None
+        head = RequestHead()
+        head.method, head.target = b"GET", target
+        assert type(choose_handler(plane, head, None)) is expected, pages
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        (get("/api/orders/%zz", "Origin: https://app.example"), 400),
+        (get("/admin;x", "Origin: https://app.example"), 400),
+        (request("TRACE", "/api/orders/1", "Origin: https://app.example"), 405),
+        (request("POST", "/api/orders/1", "Origin: https://app.example", "Content-Length: 1", CHUNKED), 400),
+        (get("/api/orders/1", "Origin: https://app.example", f"X-Long: {'x' * 70000}"), 431),
+    ],
+)
+def test_pages_may_read_what_is_wrong_with_their_requests(message, status):
+    """Also where no route was found whose word it would be."""
+    world = World()
+    world.plane.cors = Cors(CorsSettings(allow_origins=["https://app.example"]))
+    answer = world.client().sends(message).got()
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.count(b"\r\nAccess-Control-Allow-Origin: https://app.example\r\n") == 1
+    assert b"\r\nVary: Origin\r\n" in answer
+
+
+def test_what_is_known_of_targets_is_bounded():
+    """Clients choose them: neither many nor long ones fill the memory."""
+    plane = World().plane
+    head = RequestHead()
+    head.method = b"GET"
+    for target in (b"/" + b"x" * KNOWN_BYTES, *(b"/api/orders/%d" % number for number in range(KNOWN + 10))):
+        head.target = target
+        assert type(choose_handler(plane, head, None)) is Exchange
+        assert head.resolved.path == target
+    assert len(plane.known_targets) <= KNOWN
+    assert max(map(len, plane.known_targets)) <= KNOWN_BYTES
 
 
 @pytest.mark.parametrize(
@@ -157,7 +241,7 @@ def test_a_refusal_is_one_problem_and_the_end(message, status, slug):
     assert world.plane.metrics.errors == {slug: 1}
     [entry] = world.plane.access_log
     assert (entry[1].decode(), entry[2], entry[9], entry[10]) == (told["request_id"], "192.0.2.7", status, slug)
-    assert entry[-2] == len(b"\r\n".join(lines)) + 4 + len(body)
+    assert entry[15] == len(b"\r\n".join(lines)) + 4 + len(body)
 
 
 def test_the_refusal_of_a_head_has_no_body():

@@ -21,7 +21,7 @@ from lbgateway.dataplane.head import (
     without,
 )
 
-RULES = request_rules([b"x-user-id"])
+RULES = request_rules([b"x-user-id", b"X_Tenant.Name"])
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,17 @@ RULES = request_rules([b"x-user-id"])
         (b"Transfer_Encoding", Field.DROP),
         (b"X-User-Id", Field.DROP),
         (b"x_user_id", Field.DROP),
+        (b"X-USER_ID", Field.DROP),
+        (b"x.user-id", Field.DROP),
+        (b"X'User~Id", Field.DROP),
+        (b"X-Tenant-Name", Field.DROP),
+        (b"X_TENANT_NAME", Field.DROP),
+        (b"x_tenant.name", Field.DROP),
+        (b"X.Forwarded.For", Field.DROP),
+        (b"Transfer.Encoding", Field.DROP),
         (b"X-User-Ids", Field.PASS),
+        (b"XUserId", Field.PASS),
+        (b"X-User-Id-", Field.PASS),
         (b"X_Other", Field.PASS),
     ],
 )

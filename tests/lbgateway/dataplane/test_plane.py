@@ -1,4 +1,4 @@
-"""What all exchanges share: small decisions by tables, the log's records, the sweep with a loop of its own."""
+"""What all exchanges share: small decisions by tables, the sweep with a loop of its own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from lbgateway.dataplane.head import RequestHead
-from lbgateway.dataplane.plane import SWEEP_S, DataPlane, Limits, user_agent
-from lbgateway.errors import BadRequest
-from tests.support.playbook import HandLoop, World, get, ok
+from lbgateway.dataplane.plane import SWEEP_S, DataPlane, Limits
+from lbgateway.dataplane.routing import RouteTable
+from tests.support.playbook import HandLoop, World, get
 
 
 def plane() -> DataPlane:
@@ -104,25 +103,6 @@ def test_one_connection_too_many_is_refused_and_the_next_one_after_a_leave_is_no
     assert (fourth.got(), fourth.transport.ended, second.closed) == (b"", False, False)
 
 
-@pytest.mark.parametrize(
-    ("fields", "agent"),
-    [
-        ([], b""),
-        ([(b"Accept", b"*/*")], b""),
-        ([(b"User-Agent", b"curl/8")], b"curl/8"),
-        ([(b"Accept", b"*/*"), (b"USER-AGENT", b"x"), (b"X", b"y")], b"x"),
-        ([(b"X-Note", b"user-agent")], b""),
-        ([(b"user-agenx", b"no")], b""),
-        ([(b"User-Agent", b"first"), (b"User-Agent", b"second")], b"first"),
-    ],
-)
-def test_the_client_names_its_software(fields: list[tuple[bytes, bytes]], agent: bytes):
-    """In any spelling; what merely looks like it is not taken."""
-    head = RequestHead()
-    head.lines = [b"", *(part for name, value in fields for part in (name, b": ", value, b"\r\n"))]
-    assert user_agent(head) == agent
-
-
 def test_the_series_of_a_route_are_found_once():
     """A route that leads to two services has the series of both, and they outlive the route."""
     world = World()
@@ -134,58 +114,17 @@ def test_the_series_of_a_route_are_found_once():
     assert (series.route, series.service) == (route.label, "orders")
 
 
-# -- the log ---------------------------------------------------------------------------------------
-
-
-class Records(list[Any]):
-    """Stands in for the access log: a list has the one method that the data plane calls."""
-
-
-def logged(world: World) -> Records:
-    world.plane.access_log = records = Records()  # type: ignore[assignment]  # `append` is all that is called
-    return records
-
-
-def test_the_record_of_an_exchange():
-    """Its shape is `AccessRecord`; the target is as received."""
-    world = World(orders=1)
-    records = logged(world)
-    client = world.client().sends(get("/api/orders/1?x=2", "User-Agent: curl/8"))
-    world.connects().sends(ok(b"fine"))
-    [record] = records
-    answer = client.got()
-    assert record[2:11] == ("192.0.2.7", "GET", b"shop.example", b"/api/orders/1?x=2", "/api/{service}", "orders", "orders-1", 200, None)
-    assert record[13:] == (1, 0, len(answer), b"curl/8")
-    assert 0.0 <= record[12] <= record[11]
-    assert len(record[1]) == 32
-
-
-def test_the_record_of_an_exchange_that_found_no_endpoint():
-    """Names what it knows, and the slug of what was answered."""
-    world = World(orders=0)
-    records = logged(world)
-    world.client().sends(get("/api/orders/1"))
-    [record] = records
-    assert record[6:11] == ("/api/{service}", "orders", None, 503, "no_endpoint")
-    assert record[12:14] == (None, 0)
-
-
-def test_the_record_of_what_was_no_request():
-    """Counted by its slug, with nothing of a route."""
+def test_a_route_that_is_gone_counts_for_nobody():
+    """Its series disappear with the table that had it; an exchange that still runs on it brings none back."""
     world = World()
-    records = logged(world)
-    client = world.client().sends(b"GET /a%2fb HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: odd\r\n\r\n")
-    [record] = records
-    assert record[2:11] == ("192.0.2.7", "GET", b"shop.example", b"/a%2fb", None, None, None, 400, "bad_request")
-    assert record[11:] == (0.0, None, 0, 0, len(client.got()), b"odd")
-    assert world.plane.metrics.errors == {"bad_request": 1}
-
-
-def test_without_a_log_refusals_are_still_counted():
-    """The metrics depend on no log."""
-    mine = plane()
-    mine.on_refused(BadRequest(), b"1", "192.0.2.7", RequestHead(), 0)
-    assert mine.metrics.errors == {"bad_request": 1}
+    route: Any = world.client().sends(get("/api/orders/1")).exchange.route
+    world.plane.series_of(route, "orders")
+    world.plane.use_routes(RouteTable(()))
+    assert world.plane.metrics.routes == {}
+    world.plane.series_of(route, "users")
+    assert world.plane.metrics.routes == {}
+    world.plane.use_routes(RouteTable((route,)))
+    assert world.plane.series_of(route, "users") is world.plane.metrics.routes[route.label, "users"]
 
 
 # -- the sweep -------------------------------------------------------------------------------------
@@ -237,8 +176,9 @@ def test_the_sweep_goes_on_until_it_is_stopped():
     loop: Any = mine.loop
     [(delay_s, again)] = loop.timers
     assert delay_s == SWEEP_S
+    loop.timers.clear()
     again()
-    assert (exchange.calls, len(loop.timers)) == (["tick", "tick"], 2)
+    assert (exchange.calls, len(loop.timers)) == (["tick", "tick"], 1)
     mine.stop()
     assert loop.timers == []
     mine.stop()

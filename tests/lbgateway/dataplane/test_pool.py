@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 from lbgateway.dataplane.connection import UpstreamConnection
-from lbgateway.dataplane.pool import FRESH_S, Pool
-from lbgateway.errors import ConnectFailed, ConnectTimeout, GatewayError
+from lbgateway.dataplane.pool import FRESH_S, Pool, connect_error
+from lbgateway.errors import ConnectFailed, ConnectTimeout, GatewayError, Overloaded
 from tests.support.playbook import HandLoop
 from tests.support.transports import FakeTransport, Later
 
@@ -250,6 +251,30 @@ async def test_nobody_listens():
     assert (pool.active, waiter.connections) == (0, [])
 
 
+def wrapped(error: OSError) -> Exception:
+    """As a library tells it."""
+    told = ConnectionError("all attempts failed")
+    told.__cause__ = error
+    return told
+
+
+@pytest.mark.parametrize(
+    ("error", "ours", "cause"),
+    [
+        (OSError(errno.ECONNREFUSED, "Connection refused"), ConnectFailed, "[Errno 111] Connection refused"),
+        (OSError(errno.EMFILE, "Too many open files"), Overloaded, "the gateway can open no connection: Too many open files"),
+        (OSError(errno.EADDRNOTAVAIL, "no port"), Overloaded, "the gateway can open no connection: no port"),
+        (wrapped(OSError(errno.ENFILE, "Too many")), Overloaded, "the gateway can open no connection: Too many"),
+        (wrapped(OSError(errno.ECONNREFUSED, "refused")), ConnectFailed, "all attempts failed"),
+        (OSError(), ConnectFailed, "OSError"),
+    ],
+)
+def test_whose_fault_it_is_that_there_is_no_connection(error: Exception, ours: type[GatewayError], cause: str):
+    """The service's, or our own: we have no more files, or no more ports."""
+    told = connect_error(error)
+    assert (type(told), told.cause) == (ours, cause)
+
+
 class SlowLoop:
     """A loop whose connects are made, and then take their time to be told."""
 
@@ -300,3 +325,19 @@ async def test_a_connect_in_flight_is_held(server: type[Server]):
     await task
     await until(lambda: not pool._connecting)
     waiter.connections[0].close()
+
+
+async def test_idle_connections_make_room_for_a_new_one(server: type[Server]):
+    """Which somebody wants who does not trust them; there are never more than `max_connections`."""
+    pool, waiter = live(server.port), Waiter()
+    pool.max_connections = 2
+    for _ in range(2):
+        await pool.connect(waiter, 5.0)
+    for connection in waiter.connections:
+        connection.keep_alive = True
+        pool.release(connection, 1.0, reusable=True)
+    first, second = waiter.connections
+    await pool.connect(waiter, 5.0)
+    assert (pool.idle, pool.active, first.is_closing(), second.is_closing()) == ([second], 1, True, False)
+    for connection in waiter.connections:
+        connection.close()

@@ -99,6 +99,16 @@ def test_header_edits_drop_names_and_append_lines():
     assert make_edits({}, {}, ()) is None
 
 
+@pytest.mark.parametrize("name", [b"X-Shop", b"x_shop", b"X.SHOP", b"X~Shop"])
+@pytest.mark.parametrize("edits", [make_edits({"X-Shop": "main"}, {}, ()), make_edits({}, {}, ("X_Shop",))])
+def test_a_name_is_replaced_or_removed_in_every_spelling_that_services_mix_up(edits, name):
+    """A client cannot say beside the gateway what the gateway says, or what it takes away."""
+    lines = [b"", name, b": ", b"other", b"\r\n", b"X-Shops", b": ", b"2", b"\r\n"]
+
+    assert b"other" not in b"".join(edits.apply(lines, start=1))
+    assert b"X-Shops: 2" in b"".join(edits.apply(lines, start=1))
+
+
 @pytest.mark.parametrize(
     ("path", "public"),
     [(b"/health", True), (b"/health/", False), (b"/docs", True), (b"/docs/x", True), (b"/docsx", False), (b"/", False)],

@@ -1,10 +1,13 @@
 """One spelling for one path."""
 
+from urllib.parse import unquote_to_bytes
+
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lbgateway.dataplane.target import Target, normalise
+from lbgateway.dataplane.target import Target, normalise, without_parameters
+from tests.lbgateway.dataplane.readings import NEVER, OVERLONG, readings
 
 
 @pytest.mark.parametrize(
@@ -34,13 +37,15 @@ from lbgateway.dataplane.target import Target, normalise
         (b"//", b"/", b""),
         (b"/a/..//b", b"/b", b""),
         (b"/a;v=1/b;x=..", b"/a;v=1/b;x=..", b""),
+        (b"/a%3bv/;/b", b"/a%3Bv/;/b", b""),
+        (b"/a;v/../b", b"/b", b""),
         (b'/a|b{c}^`"<>[d]', b'/a|b{c}^`"<>[d]', b""),
         (b"/a:b@c!$&'()*+,=", b"/a:b@c!$&'()*+,=", b""),
     ],
 )
 def test_a_path_gets_its_normal_form(target, path, query):
     """The query goes on as it came."""
-    assert normalise(target) == Target(path, query, b"")
+    assert normalise(target) == Target(path, query, b"", b";" in path or b"%3B" in path)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,7 @@ def test_a_path_gets_its_normal_form(target, path, query):
         b"/caf\xc3\xa9", b"/a?\xff", b"/a?x y", b"/a#b", b"/a?b#c",
         b"/..", b"/../a", b"/a/../..", b"/%2e%2e/a", b"/./../a",
         b"/a//..", b"/a//../b", b"//..",
-        b"/..;/a", b"/a/..;x=1/b", b"/.;/a", b"/a/%2e%2e;/b", b"/a/..%3bx/b", b"/a/..%3B",
+        b"/..;/a", b"/a/..;x=1/b", b"/.;/a", b"/a/%2e%2e;/b", b"/a/..%3bx/b", b"/a/..%3B", b"/;/..", b"/a/;x/../b", b"/a/%3bx/..",
         b"/%", b"/%2", b"/%zz", b"/a%g1", b"/%c0%ae", b"/%C1%9c", b"/%e0%80%af", b"/%F0%80%80%AF",
         b"http://", b"http:///a", b"http://u@h/a", b"http://u:p@h/", b"ftp://h/a", b"http:/a", b"http://h#x", b"http://h\\x/", b"http://h/../a",
         b"host:443", b"javascript:alert(1)",
@@ -118,3 +123,57 @@ def test_escaped_dots_are_dots(tail):
     plain = b"/" + tail
 
     assert normalise(plain) == normalise(plain.replace(b".", b"%2E"))
+
+
+ANY_PATH = st.lists(
+    st.sampled_from([
+        b"/", b"/", b"//", b".", b"..", b"/../", b"/./", b"%2e", b"%2E", b"%2f", b"%2F", b"%5c", b"\\", b";", b";x=1", b"%3b", b"%3B",
+        b"a", b"B", b"-", b"%41", b"%7e", b"%25", b"%252e", b"%252f", b"%c0%ae", b"%C0%AF", b"%e0%80%af", b"%c3%a9", b"%20", b"%00", b"%0A",
+        b"\x01", b"#", b"%", b"%z",
+    ]),
+    max_size=9,
+).map(lambda parts: b"/" + b"".join(parts))  # fmt: skip
+
+
+@settings(max_examples=4 * settings().max_examples)
+@given(ANY_PATH)
+@example(b"/a//..")
+@example(b"/..;/a")
+@example(b"/%2e%2e;/a")
+@example(b"/a/%c0%ae%c0%ae/b")
+def test_what_is_accepted_has_one_reading_and_what_is_refused_has_several(path):
+    """Against a reference that knows nothing of the rules here, only of the programs that read paths."""
+    found, meanings = normalise(path), readings(path)
+    if found is None:
+        assert NEVER.search(path) or OVERLONG.search(unquote_to_bytes(path)) or len(meanings) > 1, meanings
+        return
+    assert not NEVER.search(path)
+    assert len(meanings) == 1
+    assert readings(found.path) == meanings
+    assert found.path.endswith(b"/") is (found.path == b"/" or names_a_directory(path))
+
+
+def names_a_directory(path: bytes) -> bool:
+    """The last segment is empty, or dots, however they are spelt."""
+    return path.rpartition(b"/")[2].lower().replace(b"%2e", b".") in (b"", b".", b"..")
+
+
+def test_the_reference_knows_the_known_holes():
+    """If it saw no difference, the test above would prove nothing."""
+    dots = (b"/a/..;/b", b"/a//../b", b"/../a", b"/a/%2e%2e%2fb", b"/a/..%3b")
+    for path in (*dots, b"/a%2fb", b"/a\\..\\b", b"/%c0%ae%c0%ae/b", b"/.%5c", b"/%e0%80%af"):
+        assert len(readings(path)) > 1, path
+    for path in (b"/a/../b", b"/a;x/b", b"//a", b"/%41/%2e/b", b"/%252e%252e/a", b"/a/%2E%2e/b", b"/caf%C3%A9"):
+        assert len(readings(path)) == 1, path
+
+
+@pytest.mark.parametrize(
+    ("path", "bare"),
+    [
+        (b"/a", b"/a"), (b"/a;v=1/b", b"/a/b"), (b"/a;v;w", b"/a"), (b"/a%3Bv/b%3B", b"/a/b"), (b"/a;%3B/b", b"/a/b"),
+        (b"/;x/a", b"/a"), (b"/;", b"/"), (b"/a/;/", b"/a/"),
+    ],
+)  # fmt: skip
+def test_the_other_reading_of_parameters(path, bare):
+    """The names alone."""
+    assert without_parameters(path) == bare

@@ -6,10 +6,16 @@ from random import Random
 
 import pytest
 
-from balancers.endpoint import EndpointState
+from balancers.endpoint import EndpointState, Outcome
+from balancers.outlier import OutlierRules
 from discovery.instance import Instance, InstanceKey, InstanceState, Snapshot
+from lbgateway.controlplane.port import Command
 from lbgateway.dataplane.connection import UpstreamConnection
-from lbgateway.dataplane.upstream import STATES, GatewayEndpoint, Upstream, endpoint_key
+from lbgateway.dataplane.httpx_pool import HttpxPool
+from lbgateway.dataplane.pool import Pool
+from lbgateway.dataplane.reach import HttpxReach
+from lbgateway.dataplane.rules import UpstreamRules
+from lbgateway.dataplane.upstream import GatewayEndpoint, Upstream, endpoint_key
 from tests.support.playbook import HandLoop
 from tests.support.transports import FakeTransport, Later
 
@@ -62,11 +68,6 @@ def test_each_state_of_the_registry(said: InstanceState, state: EndpointState, p
     endpoint = one(upstream)
     assert (endpoint.state, endpoint.reason, endpoint.pool.retired) == (state, "since noon", retired)
     assert (upstream.endpoints.pick(2.0) is endpoint) is picked
-
-
-def test_no_state_of_the_registry_is_unknown():
-    """A new one must be thought of here."""
-    assert set(STATES) == set(InstanceState)
 
 
 def test_an_endpoint_knows_what_it_is_made_of():
@@ -170,6 +171,21 @@ def test_endpoints_to_come_have_the_new_idle_time():
     assert one(upstream).pool.idle_timeout_s == 9.0
 
 
+async def test_another_way_to_the_instances_replaces_the_pools():
+    """Those who left get one as well, as they may come back; the same way again changes nothing."""
+    upstream = upstream_of(instance("orders-1"), instance("orders-2"))
+    left, stays = upstream.endpoints.endpoints.values()
+    left.active = 1
+    says(upstream, stays.instance)
+    upstream.reach_by(HttpxReach())
+    first = stays.pool
+    assert (type(first), first.retired, type(left.pool), left.pool.retired) == (HttpxPool, False, HttpxPool, True)
+    upstream.reach_by(HttpxReach())
+    assert stays.pool is first
+    upstream.reach_by(None)
+    assert (type(stays.pool), first.retired) == (Pool, True)
+
+
 # -- time, and the end -----------------------------------------------------------------------------
 
 
@@ -222,3 +238,55 @@ def test_latencies_are_forgotten_at_the_second_turn():
     assert series.quantile(0.5) is not None
     upstream.rotate()
     assert (series.quantile(0.5), series.total) == (None, 1)
+
+
+# -- what operators say -----------------------------------------------------------------------------
+
+
+def orders(upstream: Upstream, verb: str, now_s: float = 2.0, **more) -> None:
+    upstream.obey(one(upstream), Command(verb, "ann", **more), now_s)
+
+
+def test_who_is_drained_by_order_keeps_no_idle_connection():
+    """And gets some again when the order is taken back."""
+    upstream = upstream_of(instance())
+    idle_connection(one(upstream))
+    orders(upstream, "drain")
+    assert (one(upstream).state, one(upstream).pool.retired, upstream.endpoints.pick(2.0)) == (EndpointState.DRAINING, True, None)
+    orders(upstream, "undrain")
+    assert (one(upstream).state, one(upstream).pool.retired, upstream.endpoints.pick(2.0)) == (EndpointState.READY, False, one(upstream))
+
+
+def test_an_ejection_by_order_ends_with_its_time_and_without_a_trial():
+    """Nor does panic undo it."""
+    upstream = upstream_of(instance())
+    upstream.guard(UpstreamRules(outlier=OutlierRules(), panic_threshold=0.5), 1.0)
+    orders(upstream, "eject", for_s=30.0)
+    upstream.sweep(31.9)
+    assert (one(upstream).reason, upstream.endpoints.pick(31.9), upstream.endpoints.due) == ("ejected by ann", None, [])
+    upstream.sweep(32.0)
+    assert (one(upstream).state, upstream.orders) == (EndpointState.READY, {})
+
+
+def test_uneject_ends_the_ejection_that_failures_brought():
+    """As if nothing had failed."""
+    upstream = upstream_of(instance(), instance("orders-2"))
+    upstream.guard(UpstreamRules(outlier=OutlierRules()), 1.0)
+    bad = upstream.endpoints.ready[0]
+    for _ in range(5):
+        upstream.outliers.failed(bad, Outcome.FAILED_REMOTE, 2.0, 2.0)
+    assert bad.state is EndpointState.EJECTED
+    upstream.obey(bad, Command("uneject", "ann"), 3.0)
+    assert (bad.state, bad.failures_in_row) == (EndpointState.READY, 0)
+
+
+def test_an_instance_remembers_how_its_state_changed():
+    """The first state is none."""
+    upstream = upstream_of(instance())
+    assert one(upstream).history is None
+    says(upstream, instance(state=InstanceState.CRITICAL, reason="no disk"), now_s=5.0)
+    says(upstream, instance(), now_s=6.0)
+    assert [tuple(change) for change in one(upstream).remembers().changes] == [
+        (5.0, "ready", "critical", "no disk"),
+        (6.0, "critical", "ready", None),
+    ]

@@ -1,201 +1,171 @@
-"""Whose token is believed, for how long, and what becomes of it: tables."""
+"""Who needs a token, where it is looked for, and what becomes of the request: tables."""
 
 from __future__ import annotations
 
-import base64
-import json
 import time
-from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
-import hypothesis
-import jwt
 import pytest
-from hypothesis import strategies as st
 
-from lbgateway.errors import GatewayError
-from lbgateway.policies import jwt_auth
-from lbgateway.policies.jwt_auth import INVALID, REMEMBERED_TOKENS, TokenVerifier
+from lbgateway.errors import INVALID_TOKEN, GatewayError
+from lbgateway.policies.jwt_auth import WAIT_S, JwtAuth
+from lbgateway.policies.wait import Flight, Wait
+from tests.support.tokens import SECRET, auth_of, private_key, token
 
-SECRET = "a secret of sixty-four bytes or more, " * 2
-OTHER = "another secret of sixty-four bytes or more, " * 2
-NOW = int(time.time())
+GOOD, STALE = token(), token(exp=1)
 
 
-def verifier(**rules: Any) -> TokenVerifier:
-    given: dict[str, Any] = {
-        "secret": SECRET, "algorithms": ("HS256",), "issuer": None, "audience": None, "leeway_s": 0.0, "required_claims": ("sub",),
-        "claims_to_headers": {"sub": "X-User-Id", "scope": "X-User-Scope"}, "count_failure": lambda _reason: None,
-    }  # fmt: skip
-    return TokenVerifier(**{**given, **rules})
+def bearer(raw: str) -> bytes:
+    return b"Bearer " + raw.encode()
 
 
-def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> bytes:
-    return b"Bearer " + jwt.encode({"sub": "ann", **claims}, secret, algorithm=algorithm).encode()
-
-
-def exchange(authorization: bytes | None, *, method: bytes = b"GET", path: bytes = b"/api/orders/", public: bool = False) -> Any:
+def exchange(
+    authorization: bytes | None = None, *, method: bytes = b"GET", path: bytes = b"/api/orders/", public: bool = False, cookie: bytes = b""
+) -> Any:
     """As much of an exchange as a policy looks at."""
     route = SimpleNamespace(public=frozenset((b"/open",)) if public else None, options_public=True)
     route.is_public = lambda path: route.public is not None and path in route.public
+    lines = [b"", b"Cookie", b": ", cookie, b"\r\n"] if cookie else [b""]
     return SimpleNamespace(
-        head=SimpleNamespace(authorization=authorization, method=method), target=SimpleNamespace(path=path),
-        route=route, extra_lines=b"", started_s=time.monotonic(),
+        head=SimpleNamespace(authorization=authorization, digest=None, method=method, lines=lines), target=SimpleNamespace(path=path),
+        route=route, extra_lines=b"", identity=None, preflight=b"", started_s=time.monotonic(),
     )  # fmt: skip
 
 
-def unsigned(**claims: Any) -> bytes:
-    return b"Bearer " + jwt.encode(claims, "", algorithm="none").encode()
-
-
-@pytest.mark.parametrize(
-    ("authorization", "rules", "reason"),
-    [
-        (token(), {}, None),
-        (b"bearer " + token()[7:], {}, None),
-        (token(exp=NOW + 3600), {}, None),
-        (token(exp=NOW - 10), {}, "expired"),
-        (token(exp=NOW - 10), {"leeway_s": 3600.0}, None),
-        (token(nbf=NOW + 3600), {}, "invalid"),
-        (token(OTHER), {}, "signature"),
-        (token()[:-3] + b"xx0", {}, "signature"),
-        (token(algorithm="HS512"), {}, "algorithm"),
-        (token(algorithm="HS512"), {"algorithms": ("HS256", "HS512")}, None),
-        (unsigned(sub="ann"), {}, "algorithm"),
-        (token(iss="them"), {"issuer": "us"}, "invalid"),
-        (token(iss="us"), {"issuer": "us"}, None),
-        (token(aud="them"), {"audience": ("us",)}, "invalid"),
-        (token(aud=["us", "them"]), {"audience": ("us",)}, None),
-        (token(aud="them"), {}, None),
-        (token(), {"required_claims": ("exp",)}, "invalid"),
-        (token()[7:], {}, "scheme"),
-        (b"Basic YTpi", {}, "scheme"),
-        (b"Bearer", {}, "invalid"),
-        (b"Bearer not.a.token", {}, "invalid"),
-        (b"Bearer \xff\xfe", {}, "invalid"),
-        (b"\x00", {}, "scheme"),
-    ],
-)
-def test_which_tokens_are_believed(authorization, rules, reason):
-    """The configuration decides, and nothing that the token says of itself; a failure is counted by its kind."""
-    counted: Counter[str] = Counter()
-    judge = verifier(**rules, count_failure=lambda kind: counted.update([kind]))
-    asked = exchange(authorization)
-    rejection = judge.required(asked)
-    assert counted == ({} if reason is None else {reason: 1})
-    if reason is None:
-        assert (rejection, asked.extra_lines) == (None, b"X-User-Id: ann\r\n")
-    else:
-        assert isinstance(rejection, GatewayError)
-        assert (rejection.status, rejection.headers, asked.extra_lines) == (401, INVALID, b"")
-
-
 @pytest.mark.parametrize("policy", ["required", "optional"])
+@pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize(
-    ("authorization", "method", "path", "public", "statuses"),
+    ("asked", "statuses"),
     [
-        (None, b"GET", b"/api/orders/", False, {"required": 401, "optional": None}),
-        (None, b"OPTIONS", b"/api/orders/", False, {"required": None, "optional": None}),
-        (None, b"GET", b"/open", True, {"required": None, "optional": None}),
-        (b"Bearer stale", b"GET", b"/open", True, {"required": None, "optional": None}),
-        (b"Bearer stale", b"GET", b"/api/orders/", True, {"required": 401, "optional": 401}),
-        (b"Bearer stale", b"OPTIONS", b"/api/orders/", False, {"required": None, "optional": None}),
-        (token(), b"GET", b"/api/orders/", False, {"required": None, "optional": None}),
+        ({}, {"required": 401, "optional": None}),
+        ({"method": b"OPTIONS"}, {"required": None, "optional": None}),
+        ({"path": b"/open", "public": True}, {"required": None, "optional": None}),
+        ({"authorization": bearer(STALE), "path": b"/open", "public": True}, {"required": None, "optional": None}),
+        ({"authorization": bearer(STALE), "public": True}, {"required": 401, "optional": 401}),
+        ({"authorization": bearer(STALE), "method": b"OPTIONS"}, {"required": None, "optional": None}),
+        ({"authorization": bearer(STALE)}, {"required": 401, "optional": 401}),
+        ({"authorization": b"\x00"}, {"required": 401, "optional": 401}),
+        ({"authorization": b"Digest " + GOOD.encode()}, {"required": 401, "optional": 401}),
+        ({"authorization": bearer(GOOD)}, {"required": None, "optional": None}),
+        ({"authorization": b"bearer  " + GOOD.encode()}, {"required": None, "optional": None}),
     ],
 )
-def test_who_needs_a_token(policy, authorization, method, path, public, statuses):
+def test_who_needs_a_token(policy, warm, asked, statuses):
     """Public paths and OPTIONS need none, and a bad one does no harm there; elsewhere a bad one is worse than none."""
-    rejection = getattr(verifier(), policy)(exchange(authorization, method=method, path=path, public=public))
+    auth = auth_of()
+    if warm:
+        auth.verifier.identify(GOOD.encode())
+    made = exchange(**asked)
+    rejection = getattr(auth, policy)(made)
     assert (None if rejection is None else rejection.status) == statuses[policy]
-    assert authorization is not None or rejection is None or rejection.headers == INVALID
+    assert rejection is None or (rejection.headers == INVALID_TOKEN and made.identity is None)
 
 
 @pytest.mark.parametrize("policy", ["required", "optional"])
-def test_a_token_is_verified_once(policy):
-    """The second request costs a lookup, whether or not a token is required."""
-    judge = verifier()
-    ask = getattr(judge, policy)
-    assert ask(exchange(token())) is None
-    judge._secret = OTHER  # from now on verifying would fail
-    second = exchange(token())
-    assert ask(second) is None
-    assert second.extra_lines == b"X-User-Id: ann\r\n"
+@pytest.mark.parametrize(
+    ("asked", "known"),
+    [
+        ({"authorization": bearer(GOOD)}, True),
+        ({"authorization": bearer(GOOD), "public": True}, True),
+        ({"authorization": bearer(GOOD), "path": b"/open", "public": True}, False),
+        ({"authorization": bearer(GOOD), "method": b"OPTIONS"}, False),
+    ],
+)
+def test_who_is_asking_is_told_where_it_was_asked(policy, asked, known):
+    """Where credentials are not evaluated there is no identity either, whether or not the token happens to be remembered."""
+    auth = auth_of()
+    for _ in range(2):
+        made = exchange(**asked)
+        assert getattr(auth, policy)(made) is None
+        assert (made.identity is not None, made.extra_lines) == (known, b"X-User-Id: ann\r\n" if known else b"")
 
 
-def test_a_remembered_token_is_forgotten_when_it_expires():
-    """Its end is its own, or a minute where it names none."""
-    judge = verifier()
-    end = int(time.time()) + 30
-    for authorization, left_s in ((token(exp=end), end - time.time()), (token(), jwt_auth.WITHOUT_EXPIRY_S)):
-        assert judge.required(exchange(authorization)) is None
-        end_s, _ = judge.remembered[authorization]
-        assert end_s - time.monotonic() == pytest.approx(left_s, abs=2)
-        judge._secret = OTHER
-        late = exchange(authorization)
-        late.started_s = end_s
-        assert judge.required(late) is not None
-        judge._secret = SECRET
+def test_a_remembered_token_is_not_taken_behind_another_scheme():
+    """Seven characters of something else are not ``Bearer``."""
+    auth = auth_of()
+    assert auth.required(exchange(bearer(GOOD))) is None
+    rejection = auth.required(exchange(b"Bearex " + GOOD.encode()))
+    assert isinstance(rejection, GatewayError)
+    assert rejection.status == 401
 
 
-def test_claims_are_not_told_on_public_paths():
-    """Whether or not the token happens to be remembered."""
-    judge = verifier()
-    assert judge.required(exchange(token())) is None
-    asked = exchange(token(), path=b"/open", public=True)
-    assert judge.required(asked) is None
-    assert asked.extra_lines == b""
-
-
-def test_memory_is_bounded():
-    """The oldest goes first; whoever sends many valid tokens pushes out others, not the process."""
-    judge = verifier()
-    first = token(jti="0")
-    judge.required(exchange(first))
-    judge.remembered.update({b"%d" % number: (0.0, b"") for number in range(REMEMBERED_TOKENS - 1)})
-    assert len(judge.remembered) == REMEMBERED_TOKENS
-    judge.required(exchange(token(jti="1")))
-    assert (len(judge.remembered), first in judge.remembered) == (REMEMBERED_TOKENS, False)
+def test_a_remembered_token_ends():
+    """At the moment that the request began, not later."""
+    auth = auth_of(f"secret: {SECRET!r}, leeway: 0s")
+    raw = token(exp=int(time.time()) + 2)
+    assert auth.required(exchange(bearer(raw))) is None
+    identity = auth.verifier.identify(raw.encode())
+    late = exchange(bearer(raw))
+    late.started_s = identity.until_s
+    identity.until_s = time.monotonic() - 1
+    assert auth.required(late) is None or late.identity is not identity
 
 
 @pytest.mark.parametrize(
-    ("claims", "lines"),
+    ("authorization", "cookie", "status"),
     [
-        ({"scope": "a b"}, b"X-User-Id: ann\r\nX-User-Scope: a b\r\n"),
-        ({"scope": ["a", "b"]}, b"X-User-Id: ann\r\nX-User-Scope: a b\r\n"),
-        ({"scope": 7}, b"X-User-Id: ann\r\nX-User-Scope: 7\r\n"),
-        ({"scope": {"a": 1}}, b"X-User-Id: ann\r\n"),
-        ({"scope": "a\r\nX-Admin: 1"}, b"X-User-Id: ann\r\n"),
-        ({"scope": ["a\nb"]}, b"X-User-Id: ann\r\n"),
-        ({"scope": ""}, b"X-User-Id: ann\r\n"),
-        ({"scope": None}, b"X-User-Id: ann\r\n"),
+        (None, b"tok=" + GOOD.encode(), None),
+        (None, b"a=1; tok=" + GOOD.encode(), None),
+        (None, b"tok=" + STALE.encode(), 401),
+        (None, b"other=" + GOOD.encode(), 401),
+        (bearer(GOOD), b"other=1", None),
+        (bearer(GOOD), b"tok=" + GOOD.encode(), 401),
+        (b"Basic YTpi", b"tok=" + GOOD.encode(), 401),
+        (None, b"tok=%b; tok=%b" % (GOOD.encode(), GOOD.encode()), 401),
     ],
 )
-def test_claims_become_clean_header_lines_or_none(claims, lines):
-    """No claim can begin a line of its own."""
-    assert verifier().verify(token(**claims)) == lines
+def test_a_token_may_come_in_a_cookie(authorization, cookie, status):
+    """One credential, wherever it is; more than one is none."""
+    auth = auth_of(f"secret: {SECRET!r}, cookie: tok")
+    for _ in range(2):
+        rejection = auth.required(exchange(authorization, cookie=cookie))
+        assert (None if rejection is None else rejection.status) == status
 
 
-def test_a_head_that_nests_without_end_is_just_invalid():
-    """JSON is read before the signature is known: whatever it does to the reader, the gateway says 401."""
-    nested = base64.urlsafe_b64encode(b"[" * 40_000).rstrip(b"=")
-    for raw in (nested + b".e30.AA", b"eyJhbGciOiJIUzI1NiJ9." + nested + b".AA"):
-        rejection = verifier().required(exchange(b"Bearer " + raw))
-        assert rejection is not None
-        assert rejection.status == 401
+class Source:
+    """Keys that come when the test wants."""
+
+    def __init__(self) -> None:
+        self.keys: tuple[Any, ...] = ()
+        self.fresh = True
+        self.read_at_s = float("-inf")
+        self.flight: Flight | None = Flight()
+
+    def refetch(self, *, again: bool = False) -> Flight | None:
+        del again
+        return self.flight
+
+    def again_in_s(self) -> float:
+        return 0.0
 
 
-segments = st.one_of(
-    st.binary(max_size=20),
-    st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: st.dictionaries(st.text(max_size=5), inner))
-    .map(json.dumps)
-    .map(str.encode),
-).map(lambda raw: base64.urlsafe_b64encode(raw).rstrip(b"="))
+def waiting(policy: str) -> tuple[JwtAuth, Source, Any, Wait]:
+    auth, source = auth_of("jwks_url: http://127.0.0.1/jwks"), Source()
+    auth.verifier._source = source
+    made = exchange(bearer(token("RS256", kid="a")))
+    wait = getattr(auth, policy)(made)
+    assert isinstance(wait, Wait)
+    assert (wait.flight, wait.within_s, wait.late.status) == (source.flight, WAIT_S, 503)
+    return auth, source, made, wait
 
 
-@hypothesis.given(parts=st.lists(segments, max_size=4), scheme=st.sampled_from([b"Bearer ", b"bearer  ", b"Basic ", b""]))
-def test_whatever_a_client_calls_a_token_nothing_is_raised(parts, scheme):
-    """And nobody gets in."""
-    rejection = verifier().required(exchange(scheme + b".".join(parts)))
-    assert rejection is not None
+@pytest.mark.parametrize("policy", ["required", "optional"])
+def test_a_request_waits_for_the_keys_of_its_token(policy):
+    """And passes with its identity when they have come."""
+    from lbgateway.policies.keys import Key
+
+    _, source, made, wait = waiting(policy)
+    source.keys = (Key("a", frozenset(("RS256",)), private_key("RS256").public_key()),)
+    source.flight = None
+    assert wait.decide(made) is None
+    assert made.identity.subject == "ann"
+
+
+def test_a_request_whose_key_did_not_come_is_refused():
+    """The source has answered, and does not know it."""
+    _, source, made, wait = waiting("required")
+    source.flight = None
+    rejection = wait.decide(made)
+    assert isinstance(rejection, GatewayError)
     assert rejection.status == 401

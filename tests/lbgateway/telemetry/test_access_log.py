@@ -10,7 +10,8 @@ from lbgateway.telemetry.access_log import BATCH, AccessLog
 
 
 def record(n: int = 0, *, status: int = 200, slug: str | None = None):
-    return (float(n), b"r-%d" % n, "c", "GET", b"h", b"/", "r", "s", "e", status, slug, 0.001, 0.001, 1, 0, 0, b"")
+    asked = (float(n), b"r-%d" % n, "c", "GET", b"h", b"/", "r", "s", "e")
+    return (*asked, status, slug, 0.001, 0.001, 1, 0, 0, b"", False, "c", None, None, None, 0)
 
 
 class Naps:

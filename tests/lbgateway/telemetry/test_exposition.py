@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from discovery.errors import KINDS
 from lbgateway.telemetry import exposition
-from lbgateway.telemetry.exposition import EndpointNumbers, ServiceNumbers, render, slices
+from lbgateway.telemetry.exposition import BREAKER_STATES, EndpointNumbers, ServiceNumbers, render, slices
 from lbgateway.telemetry.metrics import BOUNDS_S, EndpointSeries, Histogram, Metrics
 
 
@@ -34,7 +35,8 @@ def endpoint(id: str, *, node: str = "n1", outcomes: dict[str, int] | None = Non
 
 
 def service(name: str, *endpoints: EndpointNumbers, **changes) -> ServiceNumbers:
-    values = {"states": {"ready": len(endpoints)}, "duration": Histogram(), "discovery_state": "fresh", "discovery_age_s": 1.25}
+    values = {"states": {"ready": len(endpoints)}, "duration": Histogram(), "breaker": "closed"}
+    values |= {"discovery_state": "fresh", "discovery_age_s": 1.25}
     return ServiceNumbers(name=name, endpoints=endpoints, **(values | changes))
 
 
@@ -72,6 +74,16 @@ def test_the_process_numbers_have_their_contract_names():
     assert value(text, "lbgateway_errors_total", reason="no_route") == 4
     assert value(text, "lbgateway_auth_failures_total", reason="expired") == 5
     assert value(text, "lbgateway_discovery_errors_total", kind="timeout") == 6
+
+
+def test_consuls_connections_are_shown_where_there_is_a_consul():
+    """A gauge that is always 0 would be a lie elsewhere."""
+    view = View()
+    assert b"lbgateway_discovery_slots_in_use" not in render(view)
+    view.metrics.discovery_slots, view.metrics.discovery_swept = 81, True
+    text = render(view)
+    assert value(text, "lbgateway_discovery_slots_in_use") == 81
+    assert value(text, "lbgateway_discovery_swept") == 1
 
 
 def test_a_route_shows_its_answers_and_a_cumulative_histogram():
@@ -121,6 +133,17 @@ def test_a_service_shows_every_state_even_those_that_no_instance_is_in():
     assert value(text, "lbgateway_discovery_state", service="orders", state="stale") == 1
     assert value(text, "lbgateway_discovery_state", service="orders", state="fresh") == 0
     assert value(text, "lbgateway_discovery_age_seconds", service="orders") == 12.5
+    assert [value(text, "lbgateway_breaker_state", service="orders", state=each) for each in BREAKER_STATES] == [1, 0, 0]
+
+
+def test_ejections_are_counted_by_their_reason():
+    """A series appears with the first of them."""
+    calm, bad = endpoint("o-1"), endpoint("o-2")
+    bad.series.ejections["success_rate"] = 3
+    text = render(View(service("orders", calm, bad)))
+
+    assert value(text, "lbgateway_ejections_total", service="orders", endpoint="o-2", reason="success_rate") == 3
+    assert b'lbgateway_ejections_total{endpoint="o-1"' not in text
 
 
 def test_a_service_that_nothing_was_ever_heard_of_has_no_age():
@@ -131,16 +154,33 @@ def test_a_service_that_nothing_was_ever_heard_of_has_no_age():
     assert value(text, "lbgateway_discovery_state", service="orders", state="fresh") == 0
 
 
-def test_retries_and_updates_are_counted_by_service():
-    """Both are kept in the process's numbers and shown with the service as label."""
+def test_every_kind_of_discovery_error_is_shown_before_it_happens():
+    """A rate over a series that begins with 1 is 0."""
     view = View()
+    view.metrics.discovery_errors["unreachable"] = 3
+
+    text = render(view)
+
+    shown = {dict(labels)["kind"]: number for (name, labels), number in samples(text).items() if name == "lbgateway_discovery_errors_total"}
+    assert shown == {**dict.fromkeys(KINDS, 0), "unreachable": 3}
+
+
+def test_retries_hedges_and_updates_are_counted_by_service():
+    """They are kept in the process's numbers and shown with the service as label; updates of those that exist."""
+    view = View(service("orders"), service("quiet"))
+    view.metrics.discovery_updates["gone"] = 1
     view.metrics.retries["orders", "connect"] = 2
+    view.metrics.hedges["orders"] = 4
     view.metrics.discovery_updates["orders"] = 8
 
     text = render(view)
 
     assert value(text, "lbgateway_retries_total", service="orders", reason="connect") == 2
+    assert value(text, "lbgateway_hedges_total", service="orders") == 4
+    assert value(text, "lbgateway_hedges_total", service="quiet") == 0
     assert value(text, "lbgateway_discovery_updates_total", service="orders") == 8
+    assert value(text, "lbgateway_discovery_updates_total", service="quiet") == 0
+    assert ("lbgateway_discovery_updates_total", frozenset({("service", "gone")})) not in samples(text)
 
 
 def test_two_nodes_with_the_same_instance_id_get_two_series():

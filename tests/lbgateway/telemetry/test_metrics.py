@@ -74,6 +74,15 @@ def test_a_route_keeps_its_series_over_reloads():
     assert metrics.route("/a", "orders") is not metrics.route("/a", "users")
 
 
+def test_a_route_that_is_gone_takes_its_series_along():
+    """A dashboard must not show it for ever."""
+    metrics = Metrics()
+    kept = metrics.route("/a", "orders")
+    metrics.route("/b", "orders")
+    metrics.keep_routes({"/a", "/c"})
+    assert metrics.routes == {("/a", "orders"): kept}
+
+
 def test_an_endpoint_s_latencies_are_forgotten_and_its_totals_are_not():
     """After two rotations nothing old is left in the window."""
     series = EndpointSeries()

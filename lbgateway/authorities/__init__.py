@@ -1,0 +1,1 @@
+"""Asking others about credentials: the half of `policies.authority` that waits."""
