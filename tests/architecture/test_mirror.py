@@ -11,10 +11,17 @@ PACKAGES = ("balancers", "discovery", "lbgateway")
 WITHOUT_TEST: dict[str, str] = {
     "discovery/source.py": "one Protocol, nothing that runs",
     "lbgateway/controlplane/port.py": "Protocols and TypedDicts, nothing that runs",
+    "lbgateway/controlplane/route_views.py": "TypedDicts, nothing that runs",
 }
 WITHOUT_SOURCE: dict[str, str] = {
+    "tests/lbgateway/dataplane/test_exchange_breaker.py": "the playbooks of exchange.py about a service whose breaker is open",
+    "tests/lbgateway/dataplane/test_exchange_limits.py": "the playbooks of exchange.py about instances that have enough to do",
+    "tests/lbgateway/dataplane/test_exchange_ejection.py": "the playbooks of exchange.py about blame, and of the way back",
+    "tests/lbgateway/dataplane/test_exchange_retries.py": "the playbooks of exchange.py about attempts after the first",
     "tests/lbgateway/dataplane/test_exchange_properties.py": "random histories over protocol, exchange, pool and connection together",
+    "tests/lbgateway/dataplane/test_exchange_parked.py": "what exchange.py does while a policy waits, apart from the way of all others",
     "tests/lbgateway/dataplane/test_repeated_answers.py": "one trick of connection.py, held against the same file without it",
+    "tests/balancers/test_failing.py": "balancers, ejection and retries together, in the world of failing.py",
     "tests/balancers/test_simulation.py": "all balancers against each other, in the world of simulation.py",
 }
 

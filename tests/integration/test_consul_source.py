@@ -11,14 +11,16 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from discovery.consul import ConsulSource
-from discovery.instance import Snapshot
+from discovery.instance import Instance, Snapshot
 from discovery.registry import Registry
+from discovery.token_file import TokenFile
 from tests.support.consul_server import ConsulServer
 
 TTL = {"TTL": "60s", "Status": "passing"}
@@ -27,7 +29,7 @@ TTL = {"TTL": "60s", "Status": "passing"}
 class Watched:
     """A registry on a real Consul, with everything it told."""
 
-    def __init__(self, url: str, **settings: Any) -> None:
+    def __init__(self, url: str | list[str], **settings: Any) -> None:
         self.told: list[Snapshot] = []
         self.errors: Counter[str] = Counter()
         self.gone: list[str] = []
@@ -42,6 +44,12 @@ class Watched:
         """``{"orders-9001": "passing"}``."""
         snapshot = self.registry.snapshot(service)
         return {} if snapshot is None else {i.id: str(i.state) for i in snapshot.instances}
+
+    def instance(self, service: str = "orders") -> Instance:
+        """The first one."""
+        snapshot = self.registry.snapshot(service)
+        assert snapshot is not None
+        return snapshot.instances[0]
 
     async def until(self, condition: Callable[[], object], within_s: float = 5.0) -> float:
         """Wait for something to become true; returns how long it took."""
@@ -58,7 +66,7 @@ class Watched:
 
 
 @contextlib.asynccontextmanager
-async def watching(url: str, **settings: Any) -> AsyncIterator[Watched]:
+async def watching(url: str | list[str], **settings: Any) -> AsyncIterator[Watched]:
     """Start, and at the end make sure that closing is quick and complete."""
     before = asyncio.all_tasks()
     watched = Watched(url, **settings)
@@ -119,12 +127,12 @@ async def test_states_weights_and_reasons_follow_the_checks(consul_server: Consu
     async with watching(consul_server.url) as watched:
         await call(consul_server.register, "orders", 9001, Check=TTL, Weights={"Passing": 8, "Warning": 2}, Meta={"zone": "a"})
         await watched.until_states(o1="passing")
-        instance = watched.told[-1].instances[0]
+        instance = watched.instance()
         assert (instance.weight, instance.zone, instance.key.node) == (8, "a", "test-node")
 
         await call(put, "PUT", check.format("warn") + "?note=slow")
         await watched.until_states(o1="warning")
-        instance = watched.told[-1].instances[0]
+        instance = watched.instance()
         assert (instance.weight, instance.reason) == (2, "Service 'orders' check: slow")
 
         await call(put, "PUT", check.format("fail") + "?note=dead")
@@ -133,7 +141,7 @@ async def test_states_weights_and_reasons_follow_the_checks(consul_server: Consu
         await watched.until_states(o1="passing")
         await call(put, "PUT", "/v1/agent/service/maintenance/orders-9001?enable=true&reason=upgrade")
         await watched.until_states(o1="maintenance")
-        assert watched.told[-1].instances[0].reason == "upgrade"
+        assert watched.instance().reason == "upgrade"
         await call(put, "PUT", "/v1/agent/service/maintenance/orders-9001?enable=false")
         await watched.until_states(o1="passing")
         await call(put, "PUT", "/v1/agent/maintenance?enable=true&reason=kernel")
@@ -223,6 +231,25 @@ async def test_a_frozen_agent_is_left_as_soon_as_the_read_times_out(consul_serve
         await watched.until(lambda: watched.source.status().state == "fresh", 15.0)
 
 
+@pytest.mark.alone
+async def test_another_agent_is_asked_when_one_is_frozen(consul_server: ConsulServer) -> None:
+    """All watches go there at the first timeout, and what changes there is seen. The catalog and the service may time out together."""
+    with ConsulServer(node="other-node") as other:
+        for server in (consul_server, other):
+            await call(server.register, "orders", 9001)
+        async with watching([consul_server.url, other.url], wait_s=0.2, empty_hold_s=0.0) as watched:
+            await watched.until_states(o1="passing")
+            consul_server.pause()
+            try:
+                await watched.until(lambda: watched.source.agents.url == other.url, 15.0)
+                await watched.until(lambda: watched.source.status().state == "fresh", 2.0)
+                await call(other.register, "orders", 9002)
+                await watched.until_states(o1="passing", o2="passing")
+            finally:
+                consul_server.resume()
+            assert 1 <= watched.errors["timeout"] <= 2
+
+
 RULES = 'service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }'
 ACL = 'acl { enabled = true default_policy = "deny" tokens { master = "5ec2e700-0000-4000-8000-000000000001" } }'
 MASTER = "5ec2e700-0000-4000-8000-000000000001"
@@ -237,17 +264,42 @@ def guarded():
         yield server, made["AccessorID"], made["SecretID"]
 
 
-async def test_a_wrong_token_is_told_and_a_right_one_is_picked_up(guarded: tuple[ConsulServer, str, str]) -> None:
-    """403 is not hammered; nothing is known, and that is no empty service."""
+async def test_a_wrong_token_is_told_and_a_right_one_is_picked_up(guarded: tuple[ConsulServer, str, str], tmp_path: Path) -> None:
+    """From its file, without a restart. 403 is not hammered; nothing is known, and that is no empty service."""
     server, _, secret = guarded
-    tokens = ["00000000-0000-4000-8000-00000000dead"]
+    file, wrong = tmp_path / "token", "00000000-0000-4000-8000-00000000dead"
+    file.write_text(wrong)
     await call(server.register, "orders", 9001)
-    async with watching(server.url, token=lambda: tokens[-1], named=["orders"]) as watched:
+    async with watching(server.url, token=TokenFile(file, wrong), named=["orders"]) as watched:
         await watched.until(lambda: watched.errors["denied"] >= 2)
         assert watched.told == []
         assert "403" in str(watched.source.status().last_error)
-        tokens.append(secret)
+        file.write_text(secret)
         await watched.until_states(15.0, o1="passing")
+
+
+@pytest.mark.parametrize(
+    ("rules", "missing"),
+    [
+        ('service_prefix "" { policy = "read" }', "the token needs node:read ("),
+        ('node_prefix "" { policy = "read" }', "the token needs service:read ("),
+        ('key "x" { policy = "read" }', "the token needs service:read and node:read ("),
+    ],
+)
+async def test_a_missing_rule_is_named_at_the_start(guarded: tuple[ConsulServer, str, str], rules: str, missing: str) -> None:
+    """Consul says 200 to everything; nothing is known, so the gateway is not ready, until the rule is there."""
+    server, _, _ = guarded
+    policy = await call(server.request, "PUT", "/v1/acl/policy", {"Name": "narrow", "Rules": rules})
+    token = await call(server.request, "PUT", "/v1/acl/token", {"Policies": [{"Name": "narrow"}]})
+    await call(server.register, "orders", 9001)
+    async with watching(server.url, token=token["SecretID"], wait_s=1.0, named=["orders"]) as watched:
+        await watched.until(lambda: missing in str(watched.source.status().last_error))
+        assert watched.source.status().state is None
+        whole = {"ID": policy["ID"], "Name": "narrow", "Rules": RULES}
+        await call(server.request, "PUT", f"/v1/acl/policy/{policy['ID']}", whole)
+        await watched.until_states(10.0, o1="passing")
+        await watched.until(lambda: watched.source.status().last_error is None, 7.0)
+        assert watched.source.status().state == "fresh"
 
 
 async def test_a_token_that_is_narrowed_takes_nothing_away(guarded: tuple[ConsulServer, str, str]) -> None:

@@ -28,11 +28,11 @@ GREETED_WITHIN_S = 30.0
 class Demo:
     """A running demo, and what it has printed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.output = folder / "output"
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "CONSUL_HTTP_ADDR": "127.0.0.1:1"}
         with self.output.open("wb") as output:
-            command = [sys.executable, "-m", "lbgateway", "demo"]
+            command = [sys.executable, "-m", "lbgateway", "demo", *options]
             self.process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, cwd=folder, start_new_session=True)
 
     def greeted(self) -> Self:
@@ -74,8 +74,8 @@ class Demo:
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Demo]:
-    running = Demo(tmp_path)
+def demo(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Demo]:
+    running = Demo(tmp_path, *getattr(request, "param", ()))
     try:
         yield running.greeted()
     finally:
@@ -118,6 +118,20 @@ def test_an_instance_that_is_killed_is_not_missed(demo: Demo) -> None:
     """SIGKILL: it could not sign off, and yet no request fails."""
     os.kill(demo.children()[0], signal.SIGKILL)
     assert {demo.get("/api/echo/hello", demo.token)[0] for _ in range(20)} == {200}
+
+
+@pytest.mark.parametrize("demo", [("--transport", "httpx")], indirect=True)
+def test_all_of_it_works_over_httpx(demo: Demo) -> None:
+    """Turns, a death that nobody notices, and an end that leaves nothing behind."""
+    answers = [demo.get("/api/echo/hello", demo.token) for _ in range(6)]
+    assert Counter(json.loads(body)["instance"] for _, body in answers) == {"echo-1": 2, "echo-2": 2, "echo-3": 2}
+    children = demo.children()
+    os.kill(children[0], signal.SIGKILL)
+    assert {demo.get("/api/echo/hello", demo.token)[0] for _ in range(20)} == {200}
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(15) == 0, demo.text()
+    assert [pid for pid in children if alive(pid)] == []
+    assert "Traceback" not in demo.text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

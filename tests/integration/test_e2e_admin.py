@@ -127,7 +127,7 @@ def test_public_paths_and_options_need_no_token(gateway):
 
 # -- admin ---------------------------------------------------------------------------------------
 
-ADMIN_PATHS = ("/admin/upstreams", "/admin/upstreams/orders", "/admin/upstreams/orders/explain", "/admin/routes", "/admin/config", "/admin")
+ADMIN_PATHS = ("/admin/upstreams", "/admin/upstreams/orders", "/admin/upstreams/orders/explain", "/admin/routes", "/admin/config")
 
 
 def test_admin_data_is_closed_by_default(upstream):

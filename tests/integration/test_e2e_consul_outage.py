@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from discovery import register
 from tests.support.consul_server import ConsulServer
 from tests.support.gateway_process import GatewayProcess
+from tests.support.instance_process import InstanceProcess
 from tests.support.launch import wait_until
 from tests.support.traffic import Instance, Traffic, config_for
 from tests.support.upstream_server import UpstreamThread
@@ -19,6 +21,8 @@ OUTAGE_S = float(os.environ.get("LBGATEWAY_TEST_OUTAGE_S", "8"))
 """Consul's absence; with 30 the very number of the requirement is tried."""
 
 REGISTERED_AGAIN_WITHIN_S = 8.0
+CHECKED_WITHIN_S = 30.0
+"""Three TCP checks, five seconds apart, with what a busy machine adds."""
 
 
 @pytest.fixture
@@ -121,41 +125,41 @@ def test_a_frozen_consul_harms_nobody(persistent_consul, gateway):
         assert traffic.bad() == []
 
 
-def test_tokens_that_lose_their_rights_take_nothing_away():
-    """ACLs that deny by default: with a reading token all is found; when it is revoked the last answer stays."""
-    with ConsulServer(hcl=ACL, token=MASTER) as consul, UpstreamThread(Instance("one")) as upstream:
-        policy = {"Name": "reader", "Rules": READER}
-        consul.request("PUT", "/v1/acl/policy", policy)
-        token = consul.request("PUT", "/v1/acl/token", {"Policies": [{"Name": "reader"}]})
-        consul.register("orders", upstream.port)
-        config = config_for(consul.url)
-        config["discovery"] = {"consul": {"url": consul.url, "token": token["SecretID"], "wait": "1s"}}
-        with GatewayProcess(config) as gateway:
-            ready(gateway, 1)
-            assert gateway.get("/api/orders/") == (200, b"one")
-            assert token["SecretID"] not in gateway.get("/admin/config")[1].decode()
-            with Traffic(gateway.port, "/api/orders/", clients=2) as traffic:
-                consul.request("DELETE", f"/v1/acl/token/{token['AccessorID']}")
-                wait_until(lambda: state_of(gateway) == "stale", 10, gateway.story)
-                time.sleep(0.5)
-            assert traffic.bad() == []
-            assert states_of(gateway) == {f"orders-{upstream.port}": "ready"}
-            assert token["SecretID"] not in gateway.log()
-            [refused] = [event["event"] for event in gateway.events() if "cannot be read" in event["event"]]
-            assert "403" in refused
-            assert "does it have service:read and node:read?" in refused
-
-
 def test_a_gateway_without_a_token_says_that_it_is_blind():
     """Consul answers 200 and shows nothing; the gateway's 404s need an explanation in its log."""
     with ConsulServer(hcl=ACL, token=MASTER) as consul, UpstreamThread(Instance("one")) as upstream:
         consul.register("orders", upstream.port)
         with GatewayProcess(config_for(consul.url)) as gateway:
             assert gateway.get("/api/orders/")[0] == 404
+            wait_until(lambda: "not even its own" in gateway.log(), 5.0, gateway.log)
             [told] = [event["event"] for event in gateway.events() if "not even its own" in event["event"]]
-            assert "discovery.consul.token" in told
+            assert "the token needs service:read and node:read (discovery.consul.token)" in told
+            status, body = gateway.get("/health")
+            assert (status, json.loads(body)["checks"]["discovery"]["last_error"]) == (503, told)
 
 
 MASTER = "2d5b1b0c-6b2a-4f0e-9a57-1c1f0f0d9a11"
 ACL = f'acl {{ enabled = true default_policy = "deny" tokens {{ master = "{MASTER}" agent = "{MASTER}" }} }}'
-READER = 'service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }'
+
+
+def test_a_dead_instance_leaves_while_consul_is_away_and_comes_back_by_itself(persistent_consul, gateway):
+    """Nobody asks for anything, so that traffic finds nothing out: checks of the gateway's own do."""
+    with InstanceProcess() as dead, InstanceProcess() as alive:
+        mortal, other = (persistent_consul.register("orders", instance.port) for instance in (dead, alive))
+        ready(gateway, 2)
+        persistent_consul.kill()
+        wait_until(lambda: state_of(gateway) == "stale", 2, gateway.story)
+        dead.kill()
+        wait_until(lambda: states_of(gateway) == {mortal: "unhealthy", other: "ready"}, CHECKED_WITHIN_S, gateway.story)
+        [told] = [each for each in gateway.json("/admin/upstreams/orders")["instances"] if each["id"] == mortal]
+        assert told["reason"].startswith("our health check: TCP connect: ")
+        with Traffic(gateway.port, "/api/orders/x") as traffic:
+            time.sleep(0.5)
+        assert traffic.bad() == []
+        assert sum(each["failures_total"] for each in gateway.json("/admin/upstreams/orders")["instances"]) == 0
+        dead.start()
+        wait_until(lambda: list(states_of(gateway).values()) == ["ready"] * 2, CHECKED_WITHIN_S, gateway.story)
+        assert state_of(gateway) == "stale"
+        persistent_consul.restart()
+        wait_until(lambda: state_of(gateway) == "fresh", 10, gateway.story)
+        ready(gateway, 2)

@@ -132,6 +132,12 @@ def test_weights_are_the_share_of_traffic(consul, gateway, ports):
     assert answers(gateway, "weighed") == {b"a": 20, b"b": 20}
 
 
+def explanation_of(gateway: GatewayProcess, service: str, id_: str) -> dict[str, Any]:
+    """The one instance as `explain` tells of it."""
+    told: dict[str, Any] = gateway.json(f"/admin/upstreams/{service}/explain?instance={id_}")["instances"][0]
+    return told
+
+
 @pytest.mark.parametrize(
     ("order", "undo", "state", "status"),
     [
@@ -153,7 +159,12 @@ def test_what_is_not_well_gets_no_request_and_says_why(consul, gateway, ports, o
     consul.request("PUT", order.format(id=sick))
     eventually(gateway, lambda: instance_of(gateway, service, ports[0])["state"] == state)
     shown = instance_of(gateway, service, ports[0])
-    assert (shown["consul_status"], "new disk" in shown["reason"]) == (status, True)
+    told = explanation_of(gateway, service, sick)
+    assert (shown["consul_status"], "new disk" in told["reason"]) == (status, True)
+    if state == "critical":  # of a check's output the list tells nothing: its instances may be 20,000
+        assert (shown["reason"], told["check_output"]) == (told["reason"].removesuffix(": new disk"), told["reason"])
+    else:
+        assert (shown["reason"], told["check_output"]) == (told["reason"], None)
     assert answers(gateway, service) == {b"b": 40}
 
     consul.request("PUT", order.format(id=well))

@@ -25,13 +25,19 @@ NAMES = {
     "lbgateway_upstream_active",
     "lbgateway_upstream_connections",
     "lbgateway_retries_total",
+    "lbgateway_breaker_state",
     "lbgateway_instances",
     "lbgateway_discovery_state",
     "lbgateway_discovery_age_seconds",
     "lbgateway_discovery_updates_total",
+    "lbgateway_discovery_errors_total",
     "lbgateway_errors_total",
     "lbgateway_loop_lag_seconds",
     "lbgateway_build_info",
+    "process_cpu_seconds_total",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
 }
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

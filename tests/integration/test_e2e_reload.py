@@ -94,7 +94,7 @@ def test_instances_and_services_of_the_file_come_and_go(ports):
         assert {gateway.get("/api/orders/")[1] for _ in range(20)} == {b"a", b"b"}
         reload(gateway, config_of(ports[:1]))
         assert {gateway.get("/api/orders/")[1] for _ in range(20)} == {b"a"}
-        assert list(instances(gateway)) == ports[:1]
+        wait_until(lambda: list(instances(gateway)) == ports[:1], 5, gateway.story)
         reload(gateway, config_of(ports, services={"billing": {"instances": [f"127.0.0.1:{ports[1]}"]}}))
         assert gateway.get("/api/orders/")[0] == 404
         assert gateway.get("/api/billing/") == (200, b"b")

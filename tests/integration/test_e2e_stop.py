@@ -77,6 +77,7 @@ class Asking(threading.Thread):
         return self.told
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_under_load_cuts_nothing(upstream, number):
     """Slow answers arrive whole, quick ones too; a client may only find that nobody opens any more. Exit code 0."""
@@ -137,6 +138,7 @@ def test_a_draining_gateway_is_not_ready_and_closes_its_connections(upstream):
         assert gateway.wait() == 0
 
 
+@pytest.mark.alone
 def test_what_is_still_running_after_the_drain_timeout_is_cut(upstream):
     """And told; the exit is an orderly one."""
     with GatewayProcess(config_of(upstream, drain_timeout="1s")) as gateway:
@@ -148,6 +150,43 @@ def test_what_is_still_running_after_the_drain_timeout_is_cut(upstream):
         assert isinstance(stuck.result(), (OSError, http.client.HTTPException))
         [cut] = [event for event in gateway.events() if "drain_timeout is over" in event["event"]]
         assert (cut["requests_active"], cut["level"]) == (1, "warning")
+
+
+def test_a_tunnel_and_a_stream_outlive_their_instance_and_the_signal_to_stop(upstream):
+    """Taken out of the configuration, both go on; while the gateway drains, too. Only the end of its time cuts the tunnel."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = config_of(upstream, drain_timeout="3s")
+        config["services"]["chat"] = {"instances": [f"127.0.0.1:{listener.getsockname()[1]}"]}
+        with GatewayProcess(config) as gateway, socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client:
+            client.sendall(b"GET /api/chat/ HTTP/1.1\r\nHost: gw\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n")
+            service, _ = listener.accept()
+            with service:
+                service.recv(10_000)
+                service.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n")
+                assert client.recv(10_000).startswith(b"HTTP/1.1 101 ")
+                stream = Asking(gateway, "/api/orders/stream")
+                wait_until(lambda: len(upstream.requests) == 1, 5, gateway.story)
+                gateway.reload({**config, "services": {"orders": {"instances": []}}})
+                wait_until(lambda: gateway.get("/api/orders/")[0] == 503, 5, gateway.story)
+                assert gateway.get("/api/chat/")[0] == 404
+                assert exchanged(client, service)
+                gateway.signal(signal.SIGTERM)
+                wait_until(lambda: any(event["event"].startswith("stopping") for event in gateway.events()), 5, gateway.story)
+                began_s = time.monotonic()
+                assert exchanged(client, service)
+                assert stream.result() == (200, b"x" * 20)
+                assert gateway.wait() == 0
+                assert time.monotonic() - began_s > 2.5
+                assert not exchanged(client, service)
+
+
+def exchanged(client: socket.socket, service: socket.socket) -> bool:
+    """Whether bytes still pass through the tunnel, both ways."""
+    try:
+        client.sendall(b"ping")
+        return service.recv(10) == b"ping" and service.sendall(b"pong") is None and client.recv(10) == b"pong"
+    except ConnectionError:
+        return False
 
 
 def test_a_second_interrupt_does_not_wait(upstream):
@@ -163,6 +202,7 @@ def test_a_second_interrupt_does_not_wait(upstream):
         assert isinstance(stuck.result(), (OSError, http.client.HTTPException))
 
 
+@pytest.mark.alone
 def test_idle_connections_do_not_hold_up_a_stop(upstream):
     """A thousand browsers may leave theirs open for ever."""
     with GatewayProcess(config_of(upstream)) as gateway:
@@ -175,17 +215,22 @@ def test_idle_connections_do_not_hold_up_a_stop(upstream):
             each.close()
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lbgateway", "run", *arguments]
-    return subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=20)
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=20)
 
 
 def test_a_busy_port_is_an_error_in_one_sentence(upstream):
-    """Exit code 1, and no trace."""
+    """Exit code 1, no trace, and what to do: nothing of it disturbs the gateway that has the port."""
     with GatewayProcess(config_of(upstream)) as gateway:
-        second = run("--config", str(gateway.file))
+        second = run("--config", str(gateway.file), RUNTIME_DIRECTORY=gateway.meeting)
+        assert "successor" not in gateway.log()
+        pid = gateway.pid
     assert (second.returncode, second.stdout) == (1, "")
-    assert second.stderr == f"lbgateway run: 127.0.0.1:{gateway.port} is in use by another process\n"
+    assert second.stderr == (
+        f"lbgateway run: 127.0.0.1:{gateway.port} is in use by another process: a running gateway (process {pid}); "
+        "with --takeover it hands the port over, finishes what it has, and leaves\n"
+    )
 
 
 def test_host_and_port_of_the_command_line_win(upstream):

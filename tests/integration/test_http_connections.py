@@ -71,6 +71,7 @@ def test_a_post_is_never_sent_twice(pair: Pair) -> None:
     assert client.message().body == b"next"
 
 
+@pytest.mark.alone
 def test_a_post_goes_out_on_a_connection_of_a_moment_ago(pair: Pair) -> None:
     """Opening one for each would cost a round trip."""
     client, server = used_connection(pair)
@@ -112,6 +113,7 @@ def test_a_connection_closed_while_idle_is_not_used(pair: Pair, how: str) -> Non
     assert client.message().body == b"fresh"
 
 
+@pytest.mark.alone
 def test_idle_connections_are_closed_after_their_time() -> None:
     """`timeout.pool_idle` lies below the upstream's keep-alive, so that the gateway is the one who closes."""
     with one_upstream({"services": {"*": {"timeout": {"pool_idle": "300ms"}}}}) as pair:

@@ -169,6 +169,7 @@ def test_what_comes_between_pieces_of_a_body_is_bounded_like_a_head(pair: Pair, 
     assert not server.to_end().endswith(b"\r\n\r\n0\r\n\r\n")
 
 
+@pytest.mark.alone
 def test_a_head_that_does_not_end_times_out() -> None:
     """408, counted from its first byte: dripping does not help."""
     with timed(server={"header_timeout": "300ms"}) as (gateway, _):
@@ -231,6 +232,7 @@ def black_hole() -> socket.socket:
     return sock
 
 
+@pytest.mark.alone
 def test_a_service_that_accepts_no_connection_in_time_is_504() -> None:
     """`timeout.connect`, and the client learns no address."""
     with black_hole() as hole, socket.create_connection(hole.getsockname()):

@@ -18,7 +18,7 @@ Pair = tuple[LiveGateway, Listener]
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Pair]:
-    with one_upstream() as made:
+    with one_upstream({"services": {"orders": {"retry": {"attempts": 0}}}}) as made:
         yield made
 
 

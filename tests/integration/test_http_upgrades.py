@@ -22,7 +22,7 @@ AGREED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: c
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    with one_upstream() as made:
+    with one_upstream({"services": {"orders": {"retry": {"attempts": 0}}}}) as made:
         yield made
 
 

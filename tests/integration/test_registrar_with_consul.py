@@ -6,6 +6,7 @@ import time
 
 from discovery import register
 from discovery.announcement import HttpCheck, Ttl
+from discovery.consul_agent import ConsulAgent
 from tests.support.consul_server import ConsulServer
 from tests.support.registry_client import RegistryClient, eventually
 
@@ -40,3 +41,16 @@ def test_a_consul_that_keeps_its_data_keeps_the_service_passing(persistent_consu
     ):
         persistent_consul.restart()
         eventually(lambda: len(asked.health("orders", "passing")) == 1, seconds=10)
+
+
+def test_who_died_on_the_way_out_is_well_again_after_a_restart(consul_server: ConsulServer) -> None:
+    """Maintenance outlives a service that was killed before it could sign off, but not its next registration."""
+    with RegistryClient(consul_server.url) as asked:
+        registration = register("orders", 9001, id="orders-1", check=HttpCheck("/health"), consul_url=consul_server.url)
+        agent = ConsulAgent(registration.access)
+        agent.register(registration.announcement.payload())
+        agent.close_to_traffic("orders-1", ttl=False)
+        agent.close()
+        assert asked.statuses("orders")["_service_maintenance:orders-1"] == "critical"
+        with registration:
+            eventually(lambda: "_service_maintenance:orders-1" not in asked.statuses("orders"))

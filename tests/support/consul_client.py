@@ -37,6 +37,12 @@ def life(host: str, port: int, service: str) -> dict[str, object]:
     client.agent.service.maintenance(f"{service}-1", "false")
     told["failed"] = client.agent.check.ttl_fail(f"service:{service}-1")
     told["listed"] = f"{service}-1" in client.agent.services() and service in client.catalog.services()[1]
+    told["stored"] = client.kv.put(f"{service}/key", "value")
+    told["read"] = client.kv.get(f"{service}/key")[1]["Value"].decode()
+    told["created twice"] = client.kv.put(f"{service}/key", "other", cas=0)
+    told["keys"] = client.kv.get(f"{service}/", keys=True)[1]
+    told["deleted"] = client.kv.delete(f"{service}/", recurse=True)
+    told["gone"] = client.kv.get(f"{service}/key")[1] is None
     told["deregistered"] = client.agent.service.deregister(f"{service}-1")
     told["at last"] = states()
     try:

@@ -20,22 +20,37 @@ READY_WITHIN_S = 30.0
 
 
 class ConsulServer:
-    """A single Consul server on free ports of 127.0.0.1.
+    """A single Consul server on free ports of 127.0.0.1, or one member of a `ConsulCluster`.
 
     `persistent`: keeps its registrations over a restart (a server with a data directory; about two
     seconds to a leader). Otherwise ``-dev``, which starts faster and forgets.
     `hcl`: more configuration, for instance ``limits { http_max_conns_per_client = 20 }`` or ACLs.
     `token`: sent with this object's own calls (`request`), for agents with ACLs.
+    `client`: no server but an agent of the cluster that `join` leads to; it keeps what was registered with it.
+    `join`: the ``serf_lan`` ports of others to find a cluster by. `expect`: so many servers elect the first leader.
     The port stays the same over restarts.
     """
 
-    def __init__(self, *, persistent: bool = False, hcl: str = "", token: str | None = None, node: str = "test-node") -> None:
-        self.persistent = persistent
+    def __init__(
+        self,
+        *,
+        persistent: bool = False,
+        hcl: str = "",
+        token: str | None = None,
+        node: str = "test-node",
+        client: bool = False,
+        join: tuple[int, ...] = (),
+        expect: int = 1,
+    ) -> None:
+        self.persistent = persistent or client
         self.hcl = hcl
+        self.client = client
+        self.join = join
+        self.expect = expect
         self.token = token
         self.node = node
         self.where = own_server(CONSUL)
-        self.port, self.dns_port, *self._inner_ports = free_ports(5)
+        self.port, self.dns_port, self.serf_port, self._wan_port, self.server_port = free_ports(5)
         self.url = f"http://127.0.0.1:{self.port}"
         self.folder = Path(tempfile.mkdtemp(prefix="lbgateway-consul-"))
         self.folder.chmod(0o755)
@@ -49,13 +64,25 @@ class ConsulServer:
 
     def start(self) -> Self:
         """Start, and wait until a leader is known and the node itself is registered: only then do writes work."""
+        self.launch()
+        return self.await_ready()
+
+    def launch(self) -> None:
+        """Start without waiting: the servers of a cluster need each other."""
         self._running = launch(self.where, self._arguments(), self.folder)
+
+    def await_ready(self) -> Self:
+        """Wait for what `start` waits for."""
         try:
             wait_until(self._ready, READY_WITHIN_S, lambda: f"Consul is not ready after {READY_WITHIN_S:g} s:\n{self.log()}")
         except BaseException:
             self.kill()
             raise
         return self
+
+    def running(self) -> bool:
+        """Whether it was started, and neither killed nor terminated since."""
+        return self._running is not None
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -133,14 +160,15 @@ class ConsulServer:
         return self.request("GET", f"/v1/health/node/{self.node}")
 
     def _arguments(self) -> list[str]:
-        serf_lan, serf_wan, server = self._inner_ports
-        ports = {"http": self.port, "dns": self.dns_port, "serf_lan": serf_lan, "serf_wan": serf_wan, "server": server, "grpc": -1}
+        ports = {"http": self.port, "dns": self.dns_port, "serf_lan": self.serf_port, "serf_wan": self._wan_port}
+        ports |= {"server": self.server_port, "grpc": -1}
         if version(self.where) >= (1, 14):
             ports["grpc_tls"] = -1  # a second listener on a fixed port, which older agents refuse to hear of
         inner = " ".join(f"{name} = {port}" for name, port in ports.items())
         texts = ["performance { raft_multiplier = 1 }", "disable_update_check = true", f"ports {{ {inner} }}", self.hcl]
         more = [part for text in texts if text for part in ("-hcl", text)]
-        return ["agent", *self._mode(), "-bind=127.0.0.1", "-client=127.0.0.1", f"-node={self.node}", *more]
+        join = [f"-retry-join=127.0.0.1:{port}" for port in self.join]
+        return ["agent", *self._mode(), *join, "-retry-interval=1s", "-bind=127.0.0.1", "-client=127.0.0.1", f"-node={self.node}", *more]
 
     def _mode(self) -> list[str]:
         if not self.persistent:
@@ -148,7 +176,7 @@ class ConsulServer:
         data = self.folder / "data"
         data.mkdir(exist_ok=True)
         data.chmod(0o777)  # an image may bring a user of its own
-        return ["-server", "-bootstrap-expect=1", f"-data-dir={data}"]
+        return [f"-data-dir={data}", *([] if self.client else ["-server", f"-bootstrap-expect={self.expect}"])]
 
 
 @functools.cache

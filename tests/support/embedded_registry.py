@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, Self
 
@@ -13,15 +13,16 @@ from discovery.embedded import EmbeddedRegistry
 
 
 class RegistryThread:
-    """Starts and stops like a server process; the port stays the same over restarts."""
+    """Starts and stops like a server process; the port stays the same over restarts. `make` is the class of the registry."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, make: Callable[..., EmbeddedRegistry] = EmbeddedRegistry, **options: Any) -> None:
+        self.make = make
         self.options = options
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="registry")
         self._thread.start()
-        self.registry = EmbeddedRegistry(**options)
+        self.registry = make(**options)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -45,7 +46,7 @@ class RegistryThread:
     def restart(self, *, empty: bool = False) -> None:
         self.kill()
         if empty:
-            self.registry = EmbeddedRegistry(**self.options)
+            self.registry = self.make(**self.options)
         self.start()
 
     @contextlib.contextmanager

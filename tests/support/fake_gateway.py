@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lbgateway.controlplane.port import DiscoveryView, InstanceOrder, InstanceView, RouteView, ServiceHead
+from lbgateway.controlplane.port import (
+    AuthorityView,
+    Command,
+    DiscoveryView,
+    ExplainedView,
+    InstanceOrder,
+    InstanceView,
+    KeysView,
+    RedisView,
+    ServiceHead,
+    ServiceSummary,
+)
+from lbgateway.controlplane.route_views import ConfigKeyView, RouteView
+from lbgateway.telemetry.events import Events
 from lbgateway.telemetry.exposition import ServiceNumbers
 from lbgateway.telemetry.metrics import Metrics
 
@@ -30,13 +44,15 @@ def head(name: str) -> ServiceHead:
         breaker={"state": "closed", "failure_ratio": 0.0},
         requests_per_second=12.0,
         retry_budget={"available": 10, "spent_total": 3},
+        hedge=None,
     )
 
 
 def route(prefix: str, service: str, **changes: Any) -> RouteView:
     view: dict[str, Any] = {
         "host": None, "prefix": prefix, "methods": None, "headers": {}, "service": service, "strip_prefix": False,
-        "add_prefix": None, "redirect": None, "auth": "none", "source": "file", "error": None,
+        "add_prefix": None, "redirect": None, "auth": "none", "scopes": [], "limit": None, "cors": None,
+        "source": "file", "error": None, "tag": None,
     }  # fmt: skip
     return RouteView(**(view | changes))
 
@@ -70,9 +86,17 @@ class FakeGateway:
         self.required = required or []
         self.hidden = unexposed or []
         self.is_draining = False
+        self.keys_view: KeysView | None = None
+        self.redis_view: RedisView | None = None
+        self.authority_views: dict[str, AuthorityView] = {}
         self.discovery_view = DiscoveryView(provider="consul", state="fresh", age_seconds=1.2, last_error=None)
         self.route_views: list[RouteView] = []
+        self.key_view: ConfigKeyView | None = None
         self.numbers = Numbers(self.version)
+        self.heads: dict[str, dict[str, Any]] = {}
+        """What is otherwise with a service than `head` says."""
+        self.ring = Events(wall=lambda: 1.0)
+        self.commands: list[tuple[str, Command]] = []
         self.built = 0
         """Instance views that were asked for."""
 
@@ -88,34 +112,75 @@ class FakeGateway:
     def discovery(self) -> DiscoveryView:
         return self.discovery_view
 
+    def redis(self) -> RedisView | None:
+        return self.redis_view
+
+    def published_keys(self) -> KeysView | None:
+        return self.keys_view
+
+    def authorities(self) -> dict[str, AuthorityView]:
+        return self.authority_views
+
     def service_names(self) -> list[str]:
         return sorted({*self.known, *self.counts})
 
     def service(self, name: str) -> ServiceHead | None:
-        return head(name) if name in self.known else None
+        return ServiceHead(**{**head(name), **self.heads.get(name, {})}) if name in self.known else None  # type: ignore[typeddict-item]  # its keys
+
+    def summary(self, name: str) -> ServiceSummary | None:
+        if name not in self.known:
+            return None
+        views = self.known[name]
+        return ServiceSummary(
+            **ServiceHead(**{**head(name), **self.heads.get(name, {})}),  # type: ignore[typeddict-item]  # its keys
+            states=dict(Counter(view["state"] for view in views)),
+            active_requests=sum(view["active_requests"] for view in views),
+            requests_total=sum(view["requests_total"] for view in views),
+            failures_total=sum(view["failures_total"] for view in views),
+            ejections_total=sum(view["ejections_total"] for view in views),
+            latency_ms={"p50": 1.5, "p99": 4.0},
+        )
 
     def state_counts(self, name: str) -> Mapping[str, int]:
         return self.counts.get(name, {})
 
-    def instances(self, name: str, *, state: str | None = None, after: InstanceOrder | None = None) -> Iterator[InstanceView]:
+    def instances(
+        self, name: str, *, state: str | None = None, after: InstanceOrder | None = None, only: str | None = None
+    ) -> Iterator[InstanceView]:
         def order(view: InstanceView) -> InstanceOrder:
             return view["id"], view["node"]
 
         for view in sorted(self.known.get(name, ()), key=order):
-            if (state is None or view["state"] == state) and (after is None or order(view) > after):
+            wanted = only is None or only in (view["id"], f"{view['node']}:{view['id']}")
+            if wanted and (state is None or view["state"] == state) and (after is None or order(view) > after):
                 self.built += 1
                 yield view
 
-    def explain(self, name: str) -> dict[str, Any] | None:
-        if name not in self.known:
-            return None
-        return {**head(name), "instances": [{**view, "pickable": True, "why": "ready", "cost": 1.9} for view in self.known[name]]}
+    def explain(
+        self, name: str, *, state: str | None = None, after: InstanceOrder | None = None, only: str | None = None
+    ) -> Iterator[ExplainedView]:
+        for view in self.instances(name, state=state, after=after, only=only):
+            facts = {"pickable": view["state"] == "ready", "why": view["state"], "check_output": view["reason"], "cost": 1.9}
+            yield ExplainedView(**view, **facts, order=None, adaptive=None, changes=[], picks=[])
+
+    def act(self, name: str, instance: str, command: Command) -> ExplainedView | list[str]:
+        named = [*self.explain(name, only=instance)]
+        if len(named) != 1:
+            return [f"{each['node']}:{each['id']}" for each in named]
+        self.commands.append((f"{name}/{instance}", command))
+        return named[0]
+
+    def events(self) -> Events:
+        return self.ring
 
     def unexposed(self) -> list[str]:
         return self.hidden
 
     def routes(self) -> list[RouteView]:
         return self.route_views
+
+    def config_key(self) -> ConfigKeyView | None:
+        return self.key_view
 
     def config(self) -> dict[str, Any]:
         return {"server": {"port": 8080}, "admin": {"token": "***"}}

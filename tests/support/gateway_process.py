@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import sys
 import tempfile
 from pathlib import Path
@@ -24,15 +25,30 @@ class GatewayProcess:
     """``lbgateway run`` on a free port of 127.0.0.1, ready for requests on entry of the ``with``.
 
     `config` is the file's content; host, port and ``admin.allow_loopback`` are filled in where it does not say.
+    `tls`: what to speak TLS with where the configuration asks for it. `before`: take over from that one, on its port.
+    `module`: what to run in place of ``lbgateway``.
     The port stays the same over restarts. What the process wrote is in the message of every failure to start.
     """
 
-    def __init__(self, config: dict[str, Any], *, arguments: tuple[str, ...] = (), environment: dict[str, str] | None = None) -> None:
-        (self.port,) = free_ports(1)
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.arguments = arguments
-        self.environment = environment or {}
+    def __init__(
+        self,
+        config: dict[str, Any],
+        *,
+        arguments: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        before: GatewayProcess | None = None,
+        module: str = "lbgateway",
+    ) -> None:
+        self.port = before.port if before is not None else free_ports(1)[0]
+        self.tls = tls
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
+        self.module = module
+        self.arguments = arguments if before is None else (*arguments, "--takeover")
         self.folder = Path(tempfile.mkdtemp(prefix="lbgateway-gateway-"))
+        self.meeting: str = str(self.folder) if before is None else before.meeting
+        """Where successors find it; the first one's folder."""
+        self.environment = {"RUNTIME_DIRECTORY": self.meeting, **(environment or {})}
         self.file = self.folder / "gateway.yaml"
         self.write(config)
         self._running: RunningProcess | None = None
@@ -46,7 +62,7 @@ class GatewayProcess:
     def start(self, *, wait: bool = True) -> Self:
         """Start, and wait until ``/health/live`` answers."""
         environment = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **self.environment}
-        command = [sys.executable, "-m", "lbgateway", "run", "--config", str(self.file), *self.arguments]
+        command = [sys.executable, "-m", self.module, "run", "--config", str(self.file), *self.arguments]
         self._running = RunningProcess(command, environment, self.folder / "log")
         if wait:
             try:
@@ -60,6 +76,9 @@ class GatewayProcess:
         """Write the configuration file; a running gateway reads it at `reload`."""
         server = {"host": "127.0.0.1", "port": self.port, **config.get("server", {})}
         admin = {"allow_loopback": True, **config.get("admin", {})}
+        own_host, _, own_port = str(admin.get("listen") or f"127.0.0.1:{self.port}").rpartition(":")
+        self.own_host, self.own_port = own_host.strip("[]"), int(own_port)
+        """Where its own paths are."""
         self.file.write_text(yaml.safe_dump({**config, "server": server, "admin": admin}, sort_keys=False))
 
     def reload(self, config: dict[str, Any] | None = None) -> None:
@@ -107,6 +126,10 @@ class GatewayProcess:
         """Resident memory of the process, without children."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def open_files(self) -> int:
+        """Descriptors of the process."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))  # noqa: PTH208 counted, nothing more
+
     def log(self) -> str:
         """All that it wrote to stdout and stderr, also when it is gone."""
         log = self.folder / "log"
@@ -121,9 +144,14 @@ class GatewayProcess:
         """`events` and what is no JSON, for messages: the access log would bury them."""
         return "\n".join(line for line in self.log().splitlines() if '"request_id":' not in line)
 
-    def get(self, path: str, headers: dict[str, str] | None = None, *, seconds: float = 5) -> tuple[int, bytes]:
+    def get(
+        self, path: str, headers: dict[str, str] | None = None, *, seconds: float = 5, port: int | None = None
+    ) -> tuple[int, bytes]:
         """One GET on a connection of its own: status and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
+        host = "127.0.0.1" if port is None else self.own_host
+        connection = http.client.HTTPConnection(host, port or self.port, timeout=seconds)
+        if self.tls is not None and port in (None, self.port):
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=seconds, context=self.tls)
         try:
             connection.request("GET", path, headers=headers or {})
             answer = connection.getresponse()
@@ -139,6 +167,6 @@ class GatewayProcess:
         if self._running is not None and not self._running.alive():
             raise RuntimeError(f"the gateway ended at once:\n{self.log()}")
         try:
-            return self.get("/health/live", seconds=2)[0] == 200
+            return self.get("/health/live", seconds=2, port=self.own_port)[0] == 200
         except (OSError, http.client.HTTPException):
             return False

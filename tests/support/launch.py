@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shlex
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -18,13 +19,27 @@ from tests.support.real_servers import Binary, Image
 LOG_TAIL_BYTES = 6000
 
 
+def _numbers() -> Iterator[int]:
+    """Below what the kernel gives to outgoing connections, and of this process of pytest-xdist alone."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 10_000 + worker % 10 * 2_000
+    begin = os.getpid() % 2_000
+    return itertools.cycle(first + (begin + number) % 2_000 for number in range(2_000))
+
+
+_candidates = _numbers()
+
+
 def free_ports(count: int) -> list[int]:
-    """`count` different TCP ports of 127.0.0.1 that are free at this moment."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """`count` different TCP ports of 127.0.0.1 that are free at this moment, and that nobody else is about to take."""
+    found: list[int] = []
+    for port in itertools.islice(_candidates, 2_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("no free port is left in this process's range")
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import uvloop
@@ -22,7 +24,9 @@ import yaml
 from lbgateway.config import load_text
 from lbgateway.dataplane.protocol import GatewayProtocol
 from lbgateway.dataplane.upstream import GatewayEndpoint
+from lbgateway.listeners import Listeners, bind
 from lbgateway.runtime import Gateway
+from lbgateway.tls import server_context
 from tests.support.launch import wait_until
 from tests.support.wire import Listener, Wire
 
@@ -47,12 +51,23 @@ BASE: dict[str, Any] = {
 }
 
 
+@contextlib.contextmanager
+def services_reached_by(transport: str) -> Iterator[None]:
+    """Every gateway that is made meanwhile reaches its services by that `services.*.transport`."""
+    base, BASE["services"] = BASE["services"], merged(BASE["services"], {"*": {"transport": transport}})
+    try:
+        yield
+    finally:
+        BASE["services"] = base
+
+
 class LiveGateway:
     """One gateway on a free port of 127.0.0.1; `config` is laid over `BASE`."""
 
-    def __init__(self, config: dict[str, Any] | None = None, **services: list[int]) -> None:
+    def __init__(self, config: dict[str, Any] | None = None, *, environ: dict[str, str] | None = None, **services: list[int]) -> None:
         given = {"services": {name: {"instances": [f"127.0.0.1:{port}" for port in ports]} for name, ports in services.items()}}
         self.config = merged(merged(BASE, given), config or {})
+        self.environ = environ or {}
         self.port = 0
         self.gateway: Gateway
         self.bugs: list[str] = []
@@ -73,9 +88,9 @@ class LiveGateway:
         self._thread.join(10)
         self._loop.close()
 
-    def connect(self, *, receive_buffer: int | None = None) -> Wire:
+    def connect(self, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Wire:
         """A new client connection."""
-        client = Wire.connect(self.port, receive_buffer=receive_buffer)
+        client = Wire.connect(self.port, receive_buffer=receive_buffer, tls=tls)
         self.clients.append(client)
         return client
 
@@ -93,6 +108,12 @@ class LiveGateway:
 
         return asyncio.run_coroutine_threadsafe(ask(), self._loop).result(10)
 
+    def reload(self, config: dict[str, Any]) -> None:
+        """Take over `config`, laid over what is in force."""
+        self.config = merged(self.config, config)
+        settings = load_text(yaml.safe_dump(self.config), "test.yaml", self.environ)
+        self.call(lambda root: root.reload(settings))
+
     def endpoints(self, service: str) -> list[GatewayEndpoint]:
         return list(self.gateway.plane.upstreams[service].endpoints.endpoints.values())
 
@@ -104,11 +125,14 @@ class LiveGateway:
     # -- on the gateway's thread ---------------------------------------------------------------
 
     async def _start(self) -> None:
-        settings = load_text(yaml.safe_dump(self.config), "test.yaml", {})
+        settings = load_text(yaml.safe_dump(self.config), "test.yaml", self.environ)
         self.gateway = Gateway(settings, self._loop)
         await self.gateway.start()
-        self._server = await self._loop.create_server(lambda: GatewayProtocol(self.gateway.plane), "127.0.0.1", 0, backlog=1024)
-        self.port = self._server.sockets[0].getsockname()[1]
+        server, listener = settings.server, bind("127.0.0.1", 0)
+        self.port = listener.getsockname()[1]
+        make_protocol = partial(GatewayProtocol, self.gateway.plane)
+        self.listeners = Listeners([listener], make_protocol, tls=server_context(server.tls), handshake_s=server.header_timeout)
+        await self.listeners.open()
         wanted = [name for name in self.config["services"] if self.config["services"][name].get("instances")]
         end_s = time.monotonic() + 5
         while not all(self.gateway.plane.upstreams[name].endpoints.ready for name in wanted):
@@ -116,7 +140,7 @@ class LiveGateway:
             await asyncio.sleep(0.001)
 
     async def _stop(self) -> None:
-        self._server.close()
+        self.listeners.close()
         for protocol in tuple(self.gateway.plane.connections):
             protocol.transport.abort()
         await self.gateway.aclose()
@@ -137,9 +161,9 @@ def _left(gateway: Gateway) -> list[str]:
 
 
 @contextlib.contextmanager
-def one_upstream(config: dict[str, Any] | None = None) -> Iterator[tuple[LiveGateway, Listener]]:
+def one_upstream(config: dict[str, Any] | None = None, environ: dict[str, str] | None = None) -> Iterator[tuple[LiveGateway, Listener]]:
     """A gateway whose service ``orders`` is one listener of the test; in the end everything has settled."""
-    with Listener() as upstream, LiveGateway(config, orders=[upstream.port]) as gateway:
+    with Listener() as upstream, LiveGateway(config, environ=environ, orders=[upstream.port]) as gateway:
         yield gateway, upstream
         upstream.close_all()
         gateway.disconnect_all()

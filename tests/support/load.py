@@ -1,8 +1,8 @@
 """Load, as processes of their own so that they and the gateway have a core each.
 
-    python -m tests.support.load serve                            # an instance; prints its port
-    python -m tests.support.load ask PORT CONNECTIONS REQUESTS    # prints {"ok": …, "failed": …, "seconds": …}
-    python -m tests.support.load hold PORT CONNECTIONS            # one request each, then idle until its stdin ends
+python -m tests.support.load serve                            # an instance; prints its port
+python -m tests.support.load ask PORT CONNECTIONS REQUESTS    # prints {"ok": …, "failed": …, "seconds": …}
+python -m tests.support.load hold PORT CONNECTIONS            # one request each, then idle until its stdin ends
 """
 
 from __future__ import annotations
@@ -28,17 +28,20 @@ ROOT = Path(__file__).parents[2]
 
 
 class Instance(asyncio.Protocol):
-    """Answers every head with `ANSWER`; bodies are none of its business."""
+    """Answers every head with `answer`; bodies are none of its business."""
 
     transport: asyncio.Transport
     rest = b""
+
+    def __init__(self, answer: bytes = ANSWER) -> None:
+        self.answer = answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # TCP transports are asyncio.Transport
 
     def data_received(self, data: bytes) -> None:
         *heads, self.rest = (self.rest + data).split(b"\r\n\r\n")
-        self.transport.write(ANSWER * len(heads))
+        self.transport.write(self.answer * len(heads))
 
 
 class Client(asyncio.Protocol):
@@ -90,8 +93,9 @@ async def connect(port: int, number: int, left: list[int], told: Counter[str]) -
     return client
 
 
-async def serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Instance, "127.0.0.1", 0)
+async def serve(port: int = 0, status: int = 200) -> None:
+    answer = ANSWER.replace(b"200 OK", b"%d As told" % status)
+    server = await asyncio.get_running_loop().create_server(lambda: Instance(answer), "127.0.0.1", port)
     print(server.sockets[0].getsockname()[1], flush=True)
     await until_stdin_ends()
 

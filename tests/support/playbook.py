@@ -15,26 +15,31 @@ whether a connect succeeds is the test's word.
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from random import Random
 from time import monotonic
 from typing import Any, Self
 
 from discovery.instance import Instance, InstanceKey, InstanceState, Snapshot
+from lbgateway.authentication import Authentication
 from lbgateway.config import Settings, load_text
+from lbgateway.dataplane.compiling import compile_routes
 from lbgateway.dataplane.connection import UpstreamConnection
 from lbgateway.dataplane.exchange import Exchange
 from lbgateway.dataplane.exchange_state import TRANSITIONS, ExchangeState, Phase
+from lbgateway.dataplane.head import request_rules
 from lbgateway.dataplane.plane import DataPlane
 from lbgateway.dataplane.pool import ConnectWaiter, Pool
 from lbgateway.dataplane.protocol import GatewayProtocol
-from lbgateway.dataplane.routing import compile_routes
+from lbgateway.dataplane.route import Route
 from lbgateway.dataplane.upstream import GatewayEndpoint, Upstream
 from lbgateway.errors import ConnectFailed, ConnectTimeout, GatewayError
+from lbgateway.guarding import upstream_rules
 from lbgateway.policies import compile_admit
-from lbgateway.policies.jwt_auth import TokenVerifier
+from lbgateway.ratelimit.limiter import Limits
 from tests.support.transports import FakeTransport, Later
 
 BASE = {"auth": "{default: none}", "discovery": "{provider: static}", "logging": "{access_log: false}"}
@@ -125,12 +130,15 @@ class Connect:
     def cancel(self) -> None:
         self.cancelled = True
 
-    def succeeds(self) -> Peer:
+    def succeeds(self, *, stalled: bool = False) -> Peer:
+        """`stalled`: the other end takes nothing."""
         world = self.pool.world
         world.asked.remove(self)
         connection = UpstreamConnection(self.pool)
         transport = FakeTransport(world.later)
         transport.start(connection)
+        if stalled:
+            transport.stall()
         self.pool.active += 1
         peer = Peer(world, transport)
         world.upstreams.append(peer)
@@ -160,33 +168,62 @@ class HandPool(Pool):
         return asked
 
 
+class HandTimer:
+    """What a loop gives for a callback that shall come later; unpacks to the delay in seconds and the callback."""
+
+    def __init__(self, delay_s: float, callback: Callable[[], object], timers: list[HandTimer]) -> None:
+        self.delay_s = delay_s
+        self.callback = callback
+        self.timers = timers
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.delay_s, self.callback))
+
+    def cancel(self) -> None:
+        if self in self.timers:
+            self.timers.remove(self)
+
+
 class HandLoop:
     """What the data plane asks of a loop beside its connections."""
 
     def __init__(self) -> None:
-        self.timers: list[tuple[float, Any]] = []
+        self.timers: list[HandTimer] = []
 
-    def call_later(self, delay_s: float, callback: Any) -> HandLoop:
-        self.timers.append((delay_s, callback))
-        return self
-
-    def cancel(self) -> None:
-        self.timers.clear()
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> HandTimer:
+        timer = HandTimer(delay_s, callback, self.timers)
+        self.timers.append(timer)
+        return timer
 
 
 class World:
     """A gateway's data plane. `text` is configuration; each service in `services` has that many endpoints."""
 
-    def __init__(self, text: str = "", *, balancer: str = "round_robin", verifier: TokenVerifier | None = None, **services: int) -> None:
+    def __init__(self, text: str = "", *, balancer: str = "round_robin", limits: Limits | None = None, **services: int) -> None:
         self.later = Later()
-        self.plane = DataPlane(HandLoop())  # type: ignore[arg-type]  # the part of a loop that it needs
+        self.loop = HandLoop()
+        self.hurries = True
+        """Pauses are over at once; otherwise `passes` ends them."""
+        self.waited: list[float] = []
+        """How long the pauses were that are over, in seconds."""
+        self.plane = DataPlane(self.loop)  # type: ignore[arg-type]  # the part of a loop that it needs
         self.asked: list[Connect] = []
         self.clients: list[Client] = []
         self.upstreams: list[Peer] = []
         settings = settings_of(text)
-        self.plane.routes = compile_routes(settings, lambda route: compile_admit(route, verifier))
+        self.authentication = Authentication(self._count_auth_failure, self.plane)
+        self.prepared = self.authentication.prepare(settings.auth)
+        self.limits = limits or Limits("memory")
+        self.plane.use_routes(compile_routes(settings, self._policies))
+        self.plane.limit_policies = self.limits.keep(self.plane.routes.routes)
+        self.plane.trust(ipaddress.ip_network(str(network)) for network in settings.server.trusted_proxies)
+        header = settings.server.deadline_header
+        self.plane.deadline_field = header.lower().encode() if header else None
+        claims = [header.lower().encode() for header in settings.auth.forward_claims.values()]
+        self.plane.request_rules = request_rules(claims, filter(None, [self.plane.deadline_field]))
         for name, count in (services or {"orders": 2}).items():
-            self.plane.upstreams[name] = Upstream(name, balancer, pool_idle_s=4.0, loop=self.plane.loop, random=Random(1))
+            self.plane.upstreams[name] = upstream = Upstream(name, balancer, pool_idle_s=4.0, loop=self.plane.loop, random=Random(1))
+            upstream.guard(upstream_rules(settings.service(name)), monotonic())
             self.registers(name, *(f"{name}-{number}" for number in range(1, count + 1)))
 
     def registers(self, service: str, *ids: str, **states: InstanceState) -> None:
@@ -204,14 +241,21 @@ class World:
             if not isinstance(endpoint.pool, HandPool):
                 endpoint.pool = HandPool(self, endpoint.pool)
 
+    def _policies(self, route: Route) -> tuple[Any, ...]:
+        return compile_admit(route, self.prepared.checks, self._count_auth_failure, self.limits.policy_for(route))
+
+    def _count_auth_failure(self, reason: str) -> None:
+        self.plane.metrics.auth_failures[reason] += 1
+
     # -- events --------------------------------------------------------------------------------
 
-    def client(self, peer: str = "192.0.2.7", **extra: Any) -> Client:
-        """A client has connected."""
+    def client(self, peer: str = "192.0.2.7", *, trusted: bool = False, **extra: Any) -> Client:
+        """A client has connected, or a proxy that is believed."""
         transport = FakeTransport(self.later, peer=peer, extra=extra)
         client = Client(self, transport)
         client.protocol = GatewayProtocol(self.plane)
         transport.start(client.protocol)
+        client.protocol.trusted = trusted or client.protocol.trusted
         self.clients.append(client)
         self.turn()
         return client
@@ -235,9 +279,19 @@ class World:
                 protocol.on_tick(now_s)
         self.turn()
 
+    def passes(self) -> None:
+        """So much time passes that every pause is over."""
+        while self.loop.timers:
+            timer = self.loop.timers.pop(0)
+            self.waited.append(timer.delay_s)
+            timer.callback()
+        self.later.turn()
+
     def turn(self) -> None:
         """What happens a moment later happens."""
         self.later.turn()
+        if self.hurries and self.loop.timers:
+            self.passes()
 
     # -- what to look at -----------------------------------------------------------------------
 

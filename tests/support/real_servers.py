@@ -1,10 +1,11 @@
-"""Where the tests' real Consul and real Redis come from.
+"""Where the tests' real Consul, Redis, nginx, Chromium and other programs come from.
 
 In this order: an address in the environment; a binary on PATH; Docker, through testcontainers, if an
 engine answers; otherwise the distribution's package, unpacked into ``.cache`` of the project. If none
-works, one sentence says so and the run fails: an integration test is never skipped.
+works, one sentence says so and the run fails: an integration test is never skipped. With ``LBGATEWAY_TEST_SERVERS=containers``
+(`make test-docker`) what has an image comes from Docker and from nowhere else.
 
-``python -m tests.support.real_servers`` finds both and says what it found.
+``python -m tests.support.real_servers`` finds them all and says what it found.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pathlib import Path
 
 from tests.support.distribution import FetchError, release_in_use, require_tools, same_mirror, sources_in_use, unpack_package
 
-CACHE = Path(__file__).parents[2] / ".cache"
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Server:
     variable: str
     program: str
     image: str
+    """Empty for what must run on this machine."""
     package: Callable[[], Binary]
 
 
@@ -72,10 +75,14 @@ def own_server(server: Server) -> Binary | Image:
         FetchError: nothing works; the message is one clear sentence.
 
     """
+    if server.image and os.environ.get("LBGATEWAY_TEST_SERVERS") == "containers":
+        if _image_usable(server.image):
+            return Image(server.image)
+        raise FetchError(f"no Docker engine here has {server.image}, or can get it (deploy/docker/local-images.sh makes stand-ins)")
     on_path = shutil.which(server.program)
     if on_path:
         return Binary(on_path)
-    if _image_usable(server.image):
+    if server.image and _image_usable(server.image):
         return Image(server.image)
     try:
         return server.package()
@@ -117,12 +124,43 @@ def _consul_package() -> Binary:
 
 
 def _redis_package() -> Binary:
-    tree = CACHE / "redis-server"
+    return _package("redis-server", "usr/bin/redis-server")
+
+
+def _nginx_package() -> Binary:
+    return _package("nginx", "usr/sbin/nginx")
+
+
+def _chromium_package() -> Binary:
+    # The program itself: the script of that name looks for things of a whole desktop.
+    return _package("chromium", "usr/lib/chromium/chromium")
+
+
+def _systemd_package() -> Binary:
+    found = _package("systemd", "usr/bin/systemd-socket-activate")
+    return Binary(found.path, {**found.environment, "SYSTEMD_UNIT_PATH": str(CACHE / "systemd/lib/systemd/system")})
+
+
+def _zsh_package() -> Binary:
+    return _package("zsh", "bin/zsh")
+
+
+def _fish_package() -> Binary:
+    return _package("fish", "usr/bin/fish")
+
+
+def _promtool_package() -> Binary:
+    return _package("prometheus", "usr/bin/promtool", with_dependencies=False)
+
+
+def _package(name: str, program: str, *, with_dependencies: bool = True) -> Binary:
+    """A package of the release in use, with the libraries that this machine does not have."""
+    tree = CACHE / name
     if not tree.exists():
         _make_ready()
-        unpack_package("redis-server", sources_in_use(release_in_use()), CACHE, with_dependencies=True)
+        unpack_package(name, sources_in_use(release_in_use()), CACHE, with_dependencies=with_dependencies)
     libraries = sorted({str(path.parent) for path in tree.rglob("*.so*")})
-    return _checked(tree / "usr/bin/redis-server", {"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {})
+    return _checked(tree / program, {"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {})
 
 
 def _make_ready() -> None:
@@ -138,11 +176,23 @@ def _checked(path: Path, environment: dict[str, str]) -> Binary:
 
 CONSUL = Server("Consul", "LBGATEWAY_TEST_CONSUL", "consul", "hashicorp/consul:1.20", functools.cache(_consul_package))
 REDIS = Server("Redis", "LBGATEWAY_TEST_REDIS", "redis-server", "redis:7", functools.cache(_redis_package))
+CHROMIUM = Server("Chromium", "LBGATEWAY_TEST_CHROMIUM", "chromium", "", functools.cache(_chromium_package))
+"""Not a server, but fetched like one: a program of this machine in every case."""
+NGINX = Server("nginx", "LBGATEWAY_TEST_NGINX", "nginx", "nginx:1", functools.cache(_nginx_package))
+"""Each test starts its own: what it serves is in its configuration."""
+SYSTEMD = Server("systemd", "LBGATEWAY_TEST_SYSTEMD", "systemd-socket-activate", "", functools.cache(_systemd_package))
+"""Its programs that need no systemd running."""
+PROMTOOL = Server("promtool", "LBGATEWAY_TEST_PROMTOOL", "promtool", "", functools.cache(_promtool_package))
+ZSH = Server("zsh", "LBGATEWAY_TEST_ZSH", "zsh", "", functools.cache(_zsh_package))
+FISH = Server("fish", "LBGATEWAY_TEST_FISH", "fish", "", functools.cache(_fish_package))
+
+VERSION = {"nginx": "-v"}
+"""The option that makes a server say its version, where it is not ``--version``."""
 
 
 def main() -> int:
-    """Find both, say what was found, and prove that a binary runs."""
-    for server in (CONSUL, REDIS):
+    """Find them, say what was found, and prove that a binary runs."""
+    for server in (CONSUL, REDIS, NGINX, CHROMIUM, SYSTEMD, PROMTOOL, ZSH, FISH):
         try:
             found = own_server(server)
         except FetchError as error:
@@ -151,7 +201,8 @@ def main() -> int:
                 return 1
         else:
             if isinstance(found, Binary):
-                subprocess.run([found.path, "--version"], env={**os.environ, **found.environment}, stdout=subprocess.DEVNULL, check=True)
+                option = VERSION.get(server.program, "--version")
+                subprocess.run([found.path, option], env={**os.environ, **found.environment}, capture_output=True, check=True)
         print(f"{server.name} for the tests: {any_server(server)}")
     return 0
 

@@ -33,7 +33,9 @@ class RedisServer:
 
     def start(self) -> Self:
         """Start, and wait until it answers PING."""
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *self.options]
+        # A replica writes what it gets from its master to disk first: not where the tests run.
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "", "--appendonly", "no"]
+        arguments += self.options
         if isinstance(self.where, Image):
             arguments.insert(0, "redis-server")  # not every image has it as its entry point
         self._running = launch(self.where, arguments, self.folder)

@@ -23,6 +23,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A PATH with nothing on it, Docker included."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("LBGATEWAY_TEST_THING", raising=False)
+    monkeypatch.delenv("LBGATEWAY_TEST_SERVERS", raising=False)
     return tmp_path
 
 
@@ -68,3 +69,11 @@ def test_nothing_at_all_is_said_in_one_sentence() -> None:
         "No real Thing for the tests: set LBGATEWAY_TEST_THING to a running one, put `thing-server` on PATH or start Docker; "
         "installing it from the distribution failed because there is no apt-get on this machine."
     )
+
+
+def test_where_containers_are_asked_for_nothing_else_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a run that is to show that they work would show nothing."""
+    install(path)
+    monkeypatch.setenv("LBGATEWAY_TEST_SERVERS", "containers")
+    with pytest.raises(FetchError, match="no Docker engine here has thing:1"):
+        own_server(server())

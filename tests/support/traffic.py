@@ -1,8 +1,8 @@
 """Clients that never stop asking, and remember how each answer came.
 
-    with Traffic(gateway.port, "/api/orders/x") as traffic:
-        ...                                     # restart things
-    assert traffic.bad() == []
+with Traffic(gateway.port, "/api/orders/x") as traffic:
+    ...                                     # restart things
+assert traffic.bad() == []
 """
 
 from __future__ import annotations

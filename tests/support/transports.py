@@ -44,6 +44,8 @@ class FakeTransport(asyncio.Transport):
         """No more will come from this end, in good order."""
         # in
         self._arriving: deque[bytes | Exception | None] = deque()
+        self._over = False
+        """The other end has said its last."""
         self._delivering = False
         self.paused = False
         # its end
@@ -120,8 +122,13 @@ class FakeTransport(asyncio.Transport):
     # -- the other end -------------------------------------------------------------------------
 
     def arrive(self, what: bytes | Exception | None) -> None:
-        """Bytes; None for the end; an exception for the end without order. Read as soon as this end reads."""
-        self._arriving.append(what)
+        """Bytes; None for the end; an exception for the end without order. Read as soon as this end reads.
+
+        Behind an end nothing comes any more, but for a reset.
+        """
+        if not self._over or isinstance(what, Exception):
+            self._over = self._over or what is None or isinstance(what, Exception)
+            self._arriving.append(what)
         self._deliver()
 
     def stall(self) -> None:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 HEAD_LIMIT_BYTES = 1 << 20
+BACKLOG = 1024
+"""Connections that wait to be accepted. asyncio's 100 are few: the kernel drops what is more, which costs the other side a second."""
 
 
 @dataclass(frozen=True)
@@ -144,16 +146,18 @@ async def reset_without_answer(_: Received, connection: Connection) -> bool:
 
 @dataclass
 class UpstreamServer:
-    """Serves `handler` on a free port of 127.0.0.1, and remembers what came in."""
+    """Serves `handler` on a free port of 127.0.0.1, and remembers what came in; for hours only if it does not."""
 
     handler: Handler = echo
     port: int = 0
+    remembers: bool = True
     requests: list[Received] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
     closed_by_peer: int = 0
     """Connections that the other side ended between or within requests."""
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _accepted: int = 0
 
     @property
     def address(self) -> str:
@@ -172,7 +176,7 @@ class UpstreamServer:
 
     async def start(self) -> None:
         """Listen; on the same port as before, if it was closed in between."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=HEAD_LIMIT_BYTES)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=HEAD_LIMIT_BYTES, backlog=BACKLOG)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def aclose(self) -> None:
@@ -187,6 +191,11 @@ class UpstreamServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._server = None
 
+    def refuse(self) -> None:
+        """Take no new connections; those that are here go on."""
+        if self._server is not None:
+            self._server.close()
+
     def cut(self) -> None:
         """Reset all connections, and go on listening."""
         for connection in self.connections:
@@ -196,7 +205,8 @@ class UpstreamServer:
         return sum(not connection.writer.is_closing() for connection in self.connections)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(len(self.connections), reader, writer)
+        connection = Connection(self._accepted, reader, writer)
+        self._accepted += 1
         self.connections.append(connection)
         task = asyncio.create_task(self._serve(connection))
         self._tasks.add(task)
@@ -206,7 +216,8 @@ class UpstreamServer:
         try:
             while True:
                 request = await read_request(connection)
-                self.requests.append(request)
+                if self.remembers:
+                    self.requests.append(request)
                 connection.served += 1
                 if not await self.handler(request, connection):
                     break
@@ -214,6 +225,8 @@ class UpstreamServer:
             self.closed_by_peer += 1
         finally:
             connection.writer.close()
+            if not self.remembers:
+                self.connections.remove(connection)
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 await connection.writer.wait_closed()
 
@@ -248,8 +261,9 @@ async def _read_chunks(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 class UpstreamThread:
     """An `UpstreamServer` with a loop and a thread of its own."""
 
-    def __init__(self, handler: Handler = echo) -> None:
+    def __init__(self, handler: Handler = echo, *, port: int = 0) -> None:
         self.server = UpstreamServer(handler)
+        self.server.port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="upstream", daemon=True)
 

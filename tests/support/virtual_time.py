@@ -34,6 +34,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return 1000.0 + self._jumping.jumped_s
 
+    def spend(self, seconds: float) -> None:
+        """What runs now takes so long."""
+        self._jumping.jumped_s += seconds
+
 
 def run_virtual(story: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end in virtual time. No threads and no network inside."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import ssl
 import struct
 import time
 from dataclasses import dataclass
@@ -60,14 +61,14 @@ class Wire:
         self.rest = b""
 
     @classmethod
-    def connect(cls, port: int, *, receive_buffer: int | None = None) -> Wire:
+    def connect(cls, port: int, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Wire:
         sock = socket.socket()
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(PATIENCE_S)
         sock.connect(("127.0.0.1", port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return cls(sock)
+        return cls(sock if tls is None else tls.wrap_socket(sock, server_hostname="gw.example"))
 
     def __enter__(self) -> Self:
         return self

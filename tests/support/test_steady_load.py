@@ -1,0 +1,80 @@
+"""The clients of the chaos suite: what counts as an answer, and that nothing that is none goes unnoticed."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.support.steady_load import SteadyLoad, Told
+from tests.support.upstream_server import (
+    Connection,
+    Handler,
+    Received,
+    UpstreamThread,
+    answer,
+    close_without_answer,
+    fixed,
+)
+
+PER_SECOND = 50.0
+OVERLOADED = answer(
+    b'{"type": "urn:lbgateway:problem:overloaded", "status": 503}',
+    status="503 Service Unavailable",
+    headers=("Content-Type: application/problem+json", "Retry-After: 1"),
+)
+
+
+async def own(request: Received, connection: Connection) -> bool:
+    """Its own answer, and every second time the end of the connection, said in advance."""
+    last = connection.served == 2
+    await connection.send(answer(request.target.rpartition("/")[2].encode(), headers=("Connection: close",) if last else ()))
+    return not last
+
+
+async def once(request: Received, connection: Connection) -> bool:
+    """The second request of a connection is not answered."""
+    if connection.served == 1:
+        return await own(request, connection)
+    return False
+
+
+def told(handler: Handler) -> Told:
+    """What becomes of half a second of requests."""
+    with UpstreamThread(handler) as server, SteadyLoad(server.port, per_second=PER_SECOND) as load:
+        time.sleep(0.5)
+        return load.stop()
+
+
+def test_its_own_answer_is_what_a_request_is_for():
+    """Whether or not the connection ends after it; they come at the pace that was asked for."""
+    result = told(own)
+    assert (result.failed, result.turned_away, result.not_accepted) == ({}, 0, 0)
+    assert result.asked >= 0.5 * PER_SECOND * 0.5
+    assert 0.0 < result.p99_s < 5.0
+
+
+@pytest.mark.parametrize(
+    ("handler", "failure"),
+    [
+        (fixed(answer(b"77777")), "another's answer: b'77777'"),
+        (fixed(answer(b"sorry", status="500 Internal Server Error")), "500 of the service"),
+        (fixed(answer(b"{}", status="503 Service Unavailable", headers=("Retry-After: 1",))), "503 of the service"),
+    ],
+)
+def test_anything_else_is_a_failure(handler, failure):
+    """Also a 503 that is not the gateway's."""
+    result = told(handler)
+    assert result.failed == {failure: result.asked}
+
+
+def test_a_kept_connection_that_ends_without_an_answer_is_a_failure():
+    """It had been accepted."""
+    assert told(once).failed["closed without an answer"] > 0
+
+
+def test_whoever_is_not_let_in_is_counted_apart():
+    """A connection that ends before anything was said on it, and the gateway's word that it has too much to do."""
+    assert told(close_without_answer).not_accepted > 0
+    result = told(fixed(OVERLOADED))
+    assert (result.turned_away, result.failed) == (result.asked, {})
