@@ -15,19 +15,22 @@ demo: $(VENV)/.run  ## a gateway, a dev registry and three instances on this mac
 
 install: $(VENV)/.run  ## what it takes to run, into .venv: then .venv/bin/lbgateway
 
-# Most tests wait for real servers, so several run at a time; what measures time or memory comes after them, alone. What has failed
-# among many, and shows so, is judged without them: a machine with more to do than it can says nothing about the code.
+# Most tests wait for real servers, so several run at a time; what measures time or memory comes after them, alone. What has failed,
+# and shows so, is judged once more without the others: a machine that had more to do than it can says nothing about the code.
 JOBS ?= 4
 
 test: check servers  ## everything: the checks, then all tests with real Consul and real Redis; JOBS=4 at a time
 	@ended=0; \
-	$(PY) -m pytest -m 'not alone' --numprocesses $(JOBS) --dist loadfile; \
-	case $$? in \
-	  0) ;; \
-	  1) echo "Once more, alone:"; $(PY) -m pytest -m 'not alone' --last-failed --last-failed-no-failures none || ended=1 ;; \
-	  *) ended=1 ;; \
-	esac; \
-	$(PY) -m pytest -m alone || ended=1; \
+	judge() { \
+	  $(PY) -m pytest -m "$$@"; \
+	  case $$? in \
+	    0) ;; \
+	    1) echo "Once more, without the others:"; $(PY) -m pytest -m "$$1" --last-failed --last-failed-no-failures none || ended=1 ;; \
+	    *) ended=1 ;; \
+	  esac; \
+	}; \
+	judge 'not alone' --numprocesses $(JOBS) --dist loadfile; \
+	judge alone; \
 	exit $$ended
 
 coverage: check servers  ## the same tests, and which lines and branches they reach; takes half as long again
