@@ -1,12 +1,11 @@
 """Keys that a provider publishes at an address (``auth.jwt.jwks_url``): fetched in the background, kept while it is away.
 
 They are fetched at the start, every `REFRESH_S`, and when a token names a key that is not there: then at once, but not
-more often than every `MISS_EVERY_S`, or whoever invents names could have us fetch without end. A fetch that has brought new
-keys does not count, for `MOST_ROTATIONS` of them in that time: nobody but the provider can make one bring any, and a provider
-that has changed its keys may do so again. Tokens that keys were fetched for in vain before have an allowance of their own, or
-one that is shown again and again would use up the fetches that a rotation needs. All who wait for one fetch share it. What
-fails is tried again after a random pause that doubles; the keys that are known stay, for as long as it takes. An answer
-without one usable key is a failure, too: it would turn everybody away.
+more often than every `MISS_EVERY_S`, without exception, or whoever invents names could have us fetch without end. Who misses a
+key meanwhile may wait for the next fetch (`next_fetch`), as long as no more than `MOST_HELD` do: so keys may change at any time
+without a failed request, and inventors of tokens can hold no more than a bounded number of connections. All who wait for one
+fetch share it. What fails is tried again after a random pause that doubles; the keys that are known stay, for as long as it
+takes. An answer without one usable key is a failure, too: it would turn everybody away.
 """
 
 from __future__ import annotations
@@ -35,7 +34,9 @@ log = structlog.get_logger("lbgateway")
 
 REFRESH_S = 300.0
 MISS_EVERY_S = 10.0
-MOST_ROTATIONS = 5
+MOST_HELD = 256
+"""So many requests wait at most for a fetch that may not begin yet: each keeps its connection and its head."""
+MOST_WITHDRAWN = 100
 FETCH_S = 4.0
 """A whole fetch; shorter than a request waits for it."""
 MAX_BYTES = 256 * 1024
@@ -60,16 +61,19 @@ class Jwks:
         self._wake = asyncio.Event()
         # as it goes
         self.keys: tuple[Key, ...] = ()
+        self.withdrawn: tuple[str, ...] = ()
+        """Names of keys that the provider has taken away, the last ones last."""
         self.fresh = False
         """The last attempt went well."""
         self.read_at_s = float("-inf")
         """When the fetch began that they are from: what was published later is not among them."""
         self._document = b""
         self._flight: Flight | None = None
-        self._missed_at_s = self._missed_again_at_s = float("-inf")
-        self._rotations = 0
-        """Fetches since then that have brought new keys."""
-        self._brought_news = False
+        """The fetch that is under way."""
+        self._next: Flight | None = None
+        """The one after it, for which requests are held."""
+        self._departure: asyncio.TimerHandle | None = None
+        self._missed_at_s = float("-inf")
         self._closed = False
 
     def __repr__(self) -> str:
@@ -77,36 +81,43 @@ class Jwks:
 
     # -- what the policies ask -----------------------------------------------------------------
 
-    def refetch(self, *, again: bool = False) -> Flight | None:
-        """Somebody misses a key, perhaps not for the first time: what to wait for, or None if there is no use in it."""
-        if self._flight is None and not self._closed and self._may_fetch(again=again):
-            self._brought_news = False
-            self._flight = Flight()
-            self._wake.set()
+    def refetch(self) -> Flight | None:
+        """Somebody misses a key: the fetch to wait for, which begins now if none is under way; None if it may not begin yet."""
+        if self._flight is None and not self._closed and self.again_in_s() <= 0:
+            self._depart()
         return self._flight
+
+    def next_fetch(self) -> Flight | None:
+        """The fetch that begins when it may, for who can be held until then; None if too many are."""
+        if self._closed:
+            return None
+        if self._next is None:
+            self._next = Flight()
+            self._departure = asyncio.get_running_loop().call_later(self.again_in_s(), self._depart)
+        return self._next if self._next.waiting < MOST_HELD else None
 
     def again_in_s(self) -> float:
         """For how long there is no use in `refetch`."""
         return max(0.0, self._missed_at_s + MISS_EVERY_S - self._clock())
 
-    def _may_fetch(self, *, again: bool) -> bool:
-        if again and self._clock() - self._missed_again_at_s >= MISS_EVERY_S:
-            self._missed_again_at_s = self._clock()
-            return True
-        if not again and self.again_in_s() <= 0:
-            self._missed_at_s, self._rotations = self._clock(), 0
-            return True
-        if self._brought_news and self._rotations < MOST_ROTATIONS:
-            self._rotations += 1
-            return True
-        return False
+    def _depart(self) -> None:
+        self._missed_at_s = self._clock()
+        self._board()
+        self._wake.set()
+
+    def _board(self) -> None:
+        """A fetch begins: whoever was held goes with it, whatever it begins for."""
+        if self._flight is None:
+            self._flight, self._next = self._next or Flight(), None
+            if self._departure is not None:
+                self._departure.cancel()
 
     # -- life ----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to fetch, with the next turn of the loop."""
         if self._task is None:
-            self._flight = self._flight or Flight()
+            self._board()
             self._task = asyncio.get_running_loop().create_task(self._run(), name="jwks")
 
     async def aclose(self) -> None:
@@ -116,6 +127,8 @@ class Jwks:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        self._land()
+        self._board()
         self._land()
 
     async def _run(self) -> None:
@@ -137,7 +150,7 @@ class Jwks:
         )
         async for attempt in pace:
             with attempt:
-                self._flight = self._flight or Flight()
+                self._board()
                 began_s = self._clock()
                 self._take(await _fetch(client, self.url))
                 self.read_at_s = began_s
@@ -150,7 +163,7 @@ class Jwks:
             except UnusableKeys as error:
                 raise KeysUnavailable(str(error)) from None
             before, self.keys, self._document = self.keys, keys, document
-            self._brought_news = any(key not in before for key in keys)
+            self.withdrawn = _withdrawn(self.withdrawn, before, keys)
             log.info("keys fetched", url=self.url, keys=sorted(str(key.id) for key in keys), refused=refused)
             self.on_change(any(key not in keys for key in before))
         elif not self.fresh:
@@ -175,6 +188,13 @@ class Jwks:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
         self._wake.clear()
+
+
+def _withdrawn(known: tuple[str, ...], before: tuple[Key, ...], now: tuple[Key, ...]) -> tuple[str, ...]:
+    """The names in `known`, and those of keys that are gone; without those that are there again."""
+    here = {key.id for key in now}
+    gone = [key.id for key in before if key.id is not None]
+    return tuple(name for name in dict.fromkeys((*known, *gone)) if name not in here)[-MOST_WITHDRAWN:]
 
 
 async def _fetch(client: httpx.AsyncClient, url: str) -> bytes:

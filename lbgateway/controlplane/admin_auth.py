@@ -15,8 +15,11 @@ from lbgateway.policies.wait import Flight
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Verify = Callable[[bytes], Identity | GatewayError | Flight]
-"""Whose a token is, or why it is not believed; a flight brings what has to be known first."""
+Verify = Callable[[bytes, float | None], Identity | GatewayError | Flight]
+"""Whose a token is that was first shown at a moment (of the monotonic clock; None: now), or why it is not believed.
+
+A flight brings what has to be known first.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,14 @@ class AdminAccess:
 ADMIN_TOKEN, LOOPBACK = "admin token", "loopback"
 
 
-def caller(access: AdminAccess, authorization: Sequence[bytes], peer: str | None) -> str | GatewayError | Flight:
+def caller(
+    access: AdminAccess, authorization: Sequence[bytes], peer: str | None, came_at_s: float | None = None
+) -> str | GatewayError | Flight:
     """Who the caller is, if he may see admin data, as the audit log names him; a flight if that is not known yet.
 
     `authorization` holds the values of all Authorization fields. `peer` is the address at the other end
-    of the TCP connection: never anything that a header says, or every client could be local.
+    of the TCP connection: never anything that a header says, or every client could be local. `came_at_s` is when
+    the request came, of the monotonic clock: who asks again after a flight says so, or it could wait without end.
     """
     if len(authorization) > 1:
         # Parties that read different ones would disagree about who is asking.
@@ -48,7 +54,7 @@ def caller(access: AdminAccess, authorization: Sequence[bytes], peer: str | None
     if not authorization:
         what_to_send = 'Send "Authorization: Bearer <token>" with the admin token or a JWT with the admin scope.'
         return Unauthenticated(what_to_send, headers=INVALID_TOKEN)
-    return _judge(access, authorization[0])
+    return _judge(access, authorization[0], came_at_s)
 
 
 def from_another_site(headers: Mapping[str, str], who: str) -> bool:
@@ -68,13 +74,13 @@ def from_another_site(headers: Mapping[str, str], who: str) -> bool:
     return who == LOOPBACK and name != "localhost" and not is_loopback(name)
 
 
-def _judge(access: AdminAccess, authorization: bytes) -> str | GatewayError | Flight:
+def _judge(access: AdminAccess, authorization: bytes, came_at_s: float | None) -> str | GatewayError | Flight:
     credentials = bearer(authorization)
     if credentials is None:
         return Unauthenticated("The Authorization header field does not hold a Bearer token.", headers=INVALID_TOKEN)
     if access.token is not None and hmac.compare_digest(credentials, access.token.encode()):
         return ADMIN_TOKEN
-    found = access.verify(credentials) if access.verify is not None else None
+    found = access.verify(credentials, came_at_s) if access.verify is not None else None
     if found is None:
         return Unauthenticated("The token is not valid.", headers=INVALID_TOKEN)
     if not isinstance(found, Identity):

@@ -75,12 +75,12 @@ def build_app(
 def _guard(access: AdminAccess) -> Any:
     async def admin_only(request: Request) -> None:
         authorization = [value for name, value in request.scope["headers"] if name == b"authorization"]
-        peer = peer_of(request)
-        verdict = caller(access, authorization, peer)
+        peer, came_at_s = peer_of(request), time.monotonic()
+        verdict = caller(access, authorization, peer, came_at_s)
         try:
             while isinstance(verdict, Flight):
                 await landing(verdict, WAIT_S)
-                verdict = caller(access, authorization, peer)
+                verdict = caller(access, authorization, peer, came_at_s)
         except GatewayError as late:
             verdict = late
         if isinstance(verdict, GatewayError):

@@ -43,10 +43,13 @@ class Checks:
         """`identify` can be asked. A cookie opens no operators' door: any page can make a browser send it."""
         return self.token is not None
 
-    def identify(self, token: bytes) -> Identity | GatewayError | Flight:
-        """Whose a token is where there is no route: at the operators' door. The same things must hold."""
+    def identify(self, token: bytes, came_at_s: float | None = None) -> Identity | GatewayError | Flight:
+        """Whose a token is where there is no route: at the operators' door. The same things must hold.
+
+        `came_at_s`: when it was first shown, of the monotonic clock; now where it is not said.
+        """
         assert self.token is not None
-        found = self.token.verifier.identify(token)
+        found = self.token.verifier.identify(token, came_at_s)
         if isinstance(found, Identity) and self.confirmation is not None:
             found = _confirmed(found, self.confirmation.authority, token)
         if isinstance(found, Identity) and self.session is not None:

@@ -10,6 +10,7 @@ from lbgateway.policies.token import InvalidToken
 
 WITHOUT_EXPIRY_S, LONGEST_S = 60.0, 1e9
 """For how long a token is believed that says nothing of its end; and any other at most."""
+WHOLE_S = 1.0
 _MOMENTS, _TEXTS = ("exp", "nbf", "iat"), ("iss", "sub", "jti")
 
 
@@ -39,9 +40,12 @@ def check_claims(claims: dict[str, Any], rules: ClaimRules, now_s: float) -> Non
         raise InvalidToken("audience")
 
 
-def issued_after(claims: dict[str, Any], moment_s: float) -> bool:
-    """Whether checked claims say that the token was issued after a moment (Unix seconds); False where they do not say when."""
-    return "iat" in claims and bool(claims["iat"] > moment_s)
+def issued_before(claims: dict[str, Any], rules: ClaimRules, moment_s: float) -> bool:
+    """Whether checked claims say that the token was issued before a moment (Unix seconds), whatever clocks may differ by.
+
+    False where they do not say when. Many issuers write whole seconds: so it is one at least.
+    """
+    return "iat" in claims and bool(claims["iat"] < moment_s - max(rules.leeway_s, WHOLE_S))
 
 
 def lifetime_s(claims: dict[str, Any], rules: ClaimRules, now_s: float) -> float:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from lbgateway.policies.identity import Identity
     from lbgateway.policies.memory import Memory
 
-WAIT_S = 5.0
-"""For how long a request waits for keys (seconds)."""
+WAIT_S = 15.0
+"""For how long a request waits for keys (seconds): until they may be fetched, and for that."""
 
 
 class Verifier(Protocol):

@@ -19,7 +19,7 @@ from lbgateway.policies.identity import Identity, claim_lines
 from lbgateway.policies.keys import Key, candidates
 from lbgateway.policies.memory import Memory, digest_of
 from lbgateway.policies.token import InvalidToken, read_head, signed_by
-from lbgateway.policies.unknown_key import KeySource, without_key
+from lbgateway.policies.unknown_key import KeySearch, KeySource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,8 +56,7 @@ class TokenVerifier:
         self._refused: Memory[tuple[str, float]] = Memory(REFUSED_TOKENS)
         """Why, and until when that need not be found out again."""
 
-        self._sought: Memory[None] = Memory(REFUSED_TOKENS)
-        """For which keys were fetched in vain."""
+        self._search = KeySearch(source, rules.claims) if source is not None else None
 
     def identify(self, token: bytes, came_at_s: float | None = None) -> Identity | GatewayError | Flight:
         """Whose a token is; an error says why it is not believed; a flight brings keys, after which to ask again.
@@ -91,7 +90,6 @@ class TokenVerifier:
     def forget(self, *, all_tokens: bool) -> None:
         """The keys are others now: some refusals may be wrong, and if a key was taken away (`all_tokens`), the rest as well."""
         self._refused.clear()
-        self._sought.clear()
         if all_tokens:
             self.remembered.clear()
 
@@ -107,11 +105,9 @@ class TokenVerifier:
         return claims
 
     def _without_key(self, token: bytes, digest: bytes, came_at_s: float) -> GatewayError | Flight:
-        source = self._source
-        assert source is not None
-        found = without_key(token, came_at_s, source, self._rules.claims, again=digest in self._sought)
+        assert self._search is not None
+        key_id = read_head(token, self._rules.algorithms).key_id
+        found = self._search.outcome(token, digest, key_id, came_at_s)
         if isinstance(found, AuthUnavailable):
             self._count_failure("unavailable")
-        elif found is None and source.read_at_s >= came_at_s:
-            self._sought.remember(digest, None)
         return found or self.refusal("unknown_key")

@@ -81,7 +81,8 @@ class Row:
         """As it is for this server of the attacker's."""
         there = attacker.url.removesuffix("/jwks")
         head, claims = json.loads(json.dumps([self.head, self.claims]).replace(THERE, there))
-        return token("ES256", THEIRS, head={"kid": KID, **head}, scope="ops", **claims)
+        # Issued long ago: a younger one might be by a key that is published just now, and would wait for the next fetch.
+        return token("ES256", THEIRS, head={"kid": KID, **head}, scope="ops", iat=int(time.time()) - 3600, **claims)
 
 
 ROWS = [

@@ -60,7 +60,7 @@ def test_where_operators_have_a_port_of_their_own_the_loopback_opens_nothing():
 
 def test_a_request_does_not_wait_for_keys():
     """It is answered as if nobody had asked."""
-    access = AdminAccess(verify=lambda _token: Flight())
+    access = AdminAccess(verify=lambda _token, _came_at_s: Flight())
     assert not MayExplain(access, secluded=False)(head_of(b"Bearer good"), REMOTE)
 
 

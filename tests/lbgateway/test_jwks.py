@@ -11,8 +11,10 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from lbgateway.jwks import FETCH_S, LONGEST_PAUSE_S, MAX_BYTES, MISS_EVERY_S, MOST_ROTATIONS, REFRESH_S, Jwks
+from lbgateway.jwks import FETCH_S, LONGEST_PAUSE_S, MAX_BYTES, MISS_EVERY_S, MOST_HELD, MOST_WITHDRAWN, REFRESH_S, Jwks
 from lbgateway.policies.jwt_auth import WAIT_S
+from lbgateway.policies.unknown_key import SOUGHT_S
+from lbgateway.policies.wait import Flight
 from tests.support.tokens import jwk_of, jwks, private_key
 from tests.support.virtual_time import run_virtual
 
@@ -137,35 +139,100 @@ def test_a_missed_key_is_fetched_at_once_but_not_without_end():
     told(story, Provider(ONE))
 
 
-def test_a_fetch_that_brought_new_keys_keeps_nobody_from_the_next():
-    """A provider may change its keys twice in ten seconds; one that does so without end is not asked without end."""
+def landing_of(flight: Flight | None) -> Passenger:
+    """Somebody who waits for it."""
+    assert flight is not None
+    passenger = Passenger()
+    flight.join(passenger)
+    return passenger
+
+
+def test_who_misses_a_key_meanwhile_may_wait_for_the_next_fetch():
+    """It begins by itself when it may, once for all of them, and brings what was published in between."""
 
     async def story(made: Jwks, provider: Provider) -> None:
         await asyncio.sleep(1)
-        for number in range(MOST_ROTATIONS + 1):
-            provider.document = jwks({**ONE, "kid": f"r{number}"})
-            before_s = asyncio.get_running_loop().time()
-            assert made.refetch() is not None
-            await asyncio.sleep(0.1)
-            assert (ids(made), made.read_at_s) == ([f"r{number}"], before_s)
-        assert made.refetch() is None
-        await asyncio.sleep(MISS_EVERY_S)
         assert made.refetch() is not None
+        await asyncio.sleep(3)
+        provider.document = jwks(ONE, TWO)
+        held = [landing_of(made.next_fetch()) for _ in range(3)]
+        await asyncio.sleep(MISS_EVERY_S - 3.1)
+        assert (made.refetch(), [each.landed for each in held], ids(made)) == (None, [0, 0, 0], ["a"])
+        await asyncio.sleep(0.2)
+        assert ([each.landed for each in held], ids(made)) == ([1, 1, 1], ["a", "b"])
+        assert [at_s - provider.asked_at_s[1] for at_s in provider.asked_at_s[2:]] == [pytest.approx(MISS_EVERY_S)]
 
     told(story, Provider(ONE))
 
 
-def test_who_misses_again_uses_up_nothing_of_those_who_miss_for_the_first_time():
-    """Once in ten seconds each."""
+@pytest.mark.parametrize("held", [False, True])
+def test_whatever_is_missed_there_is_one_fetch_in_ten_seconds(held: bool):
+    """Also where each one brings new keys: whoever misses one then waits, and nobody has to be turned away for it."""
 
     async def story(made: Jwks, provider: Provider) -> None:
         await asyncio.sleep(1)
-        for _ in range(2):
-            for again in (True, False, True, False):
-                made.refetch(again=again)
-                await asyncio.sleep(0.1)
-            await asyncio.sleep(MISS_EVERY_S)
-        assert len(provider.asked_at_s) == 1 + 2 * 2
+        passengers = []
+        for number in range(100):
+            provider.document = jwks({**ONE, "kid": f"r{number}"})
+            if made.refetch() is None and held:
+                passengers.append(landing_of(made.next_fetch()))
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(MISS_EVERY_S)
+        gaps = [later - earlier for earlier, later in itertools.pairwise(provider.asked_at_s[1:])]
+        assert all(gap >= MISS_EVERY_S - 1e-6 for gap in gaps)
+        assert len(gaps) == (5 if held else 4)
+        assert all(each.landed == 1 for each in passengers)
+
+    told(story, Provider(ONE))
+
+
+def test_no_more_wait_for_the_next_fetch_than_there_is_room_for():
+    """Who leaves makes room."""
+
+    async def story(made: Jwks, provider: Provider) -> None:
+        await asyncio.sleep(1)
+        assert made.refetch() is not None
+        await asyncio.sleep(0.1)
+        held = [landing_of(made.next_fetch()) for _ in range(MOST_HELD)]
+        assert made.next_fetch() is None
+        assert made._next is not None
+        made._next.leave(held[0])
+        held[0] = landing_of(made.next_fetch())
+        assert made.next_fetch() is None
+        await asyncio.sleep(MISS_EVERY_S)
+        assert ({each.landed for each in held}, len(provider.asked_at_s)) == ({1}, 3)
+
+    told(story, Provider(ONE))
+
+
+def test_who_is_held_when_the_provider_goes_away_is_told():
+    """By the fetch that fails."""
+
+    async def story(made: Jwks, provider: Provider) -> None:
+        await asyncio.sleep(1)
+        assert made.refetch() is not None
+        await asyncio.sleep(1)
+        held = landing_of(made.next_fetch())
+        provider.down = True
+        await asyncio.sleep(MISS_EVERY_S)
+        assert (held.landed, made.fresh) == (1, False)
+
+    told(story, Provider(ONE))
+
+
+def test_it_is_known_which_keys_were_taken_away():
+    """Until they come back; so many at most."""
+
+    async def story(made: Jwks, provider: Provider) -> None:
+        await asyncio.sleep(1)
+        for published, withdrawn in (([ONE, TWO], ()), ([TWO], ("a",)), ([ONE], ("b",)), ([{**ONE, "kid": None}], ("b", "a"))):
+            provider.document = jwks(*published)
+            await asyncio.sleep(REFRESH_S)
+            assert made.withdrawn == withdrawn
+        for number in range(MOST_WITHDRAWN + 1):
+            provider.document = jwks({**ONE, "kid": f"r{number}"})
+            await asyncio.sleep(REFRESH_S)
+        assert made.withdrawn == tuple(f"r{number}" for number in range(MOST_WITHDRAWN))
 
     told(story, Provider(ONE))
 
@@ -282,16 +349,19 @@ def test_the_end_tells_who_still_waits():
     async def story(made: Jwks, provider: Provider) -> None:
         await asyncio.sleep(1)
         provider.slow_s = 3.0
-        passenger, flight = Passenger(), made.refetch()
-        assert flight is not None
-        flight.join(passenger)
+        passenger = landing_of(made.refetch())
+        held = landing_of(made.next_fetch())
+        await asyncio.sleep(0.1)
         await made.aclose()
-        assert (passenger.landed, made.refetch()) == (1, None)
+        assert (passenger.landed, held.landed, made.refetch(), made.next_fetch()) == (1, 1, None, None)
         await made.aclose()
+        await asyncio.sleep(2 * MISS_EVERY_S)
+        assert len(provider.asked_at_s) == 2
 
     told(story, Provider(ONE))
 
 
 def test_a_wait_of_a_request_outlasts_a_fetch():
-    """Otherwise a slow provider would be answered for before it had its chance."""
-    assert FETCH_S < WAIT_S < MISS_EVERY_S
+    """And the time until it may begin; otherwise a slow provider would be answered for before it had its chance."""
+    assert MISS_EVERY_S + FETCH_S < WAIT_S
+    assert SOUGHT_S >= MISS_EVERY_S

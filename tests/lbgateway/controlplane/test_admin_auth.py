@@ -13,7 +13,7 @@ TOKENS = {"good": {"sub": "ops", "scope": "read admin"}, "poor": {"sub": "ops", 
 TOKENS |= {"sly": {"sub": "admin token", "scope": "admin"}, "nobody": {"scope": "admin"}}
 
 
-def verify(token: bytes):
+def verify(token: bytes, _came_at_s: float | None):
     claims = TOKENS.get(token.decode())
     return Identity(claims, b"", 0.0) if claims is not None else Unauthenticated()
 
@@ -138,8 +138,8 @@ def test_what_is_not_known_yet_is_not_decided():
     """The keys of a token may be on their way, and whoever fetches them may be away."""
     flight, unknown = Flight(), AuthUnavailable()
     for verdict in (flight, unknown):
-        assert caller(AdminAccess(verify=lambda _token, verdict=verdict: verdict), [b"Bearer good"], REMOTE) is verdict
-    assert caller(AdminAccess(token="good", verify=lambda _token: flight), [b"Bearer good"], REMOTE) == "admin token"
+        assert caller(AdminAccess(verify=lambda _token, _came_at_s, verdict=verdict: verdict), [b"Bearer good"], REMOTE) is verdict
+    assert caller(AdminAccess(token="good", verify=lambda _token, _came_at_s: flight), [b"Bearer good"], REMOTE) == "admin token"
 
 
 HERE = "gateway.example:8080"

@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from lbgateway.policies.claims import LONGEST_S, WITHOUT_EXPIRY_S, ClaimRules, check_claims, lifetime_s
+from lbgateway.policies.claims import LONGEST_S, WITHOUT_EXPIRY_S, ClaimRules, check_claims, issued_before, lifetime_s
 from lbgateway.policies.token import InvalidToken
 
 NOW_S = 1_000_000.0
@@ -109,3 +109,21 @@ def test_whatever_claims_say_the_answer_is_yes_or_a_reason(claims, strict):
     if reason is None:
         assert lifetime_s(claims, ClaimRules(**rules), NOW_S) > 0
         assert not strict or (claims["iss"] == "us" and "a" in claims["aud"] and claims["exp"] > NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("claims", "leeway_s", "before"),
+    [
+        ({}, 30.0, False),
+        ({"iat": NOW_S}, 30.0, False),
+        ({"iat": NOW_S - 30}, 30.0, False),
+        ({"iat": NOW_S - 31}, 30.0, True),
+        ({"iat": NOW_S - 1}, 0.0, False),
+        ({"iat": NOW_S - 1.1}, 0.0, True),
+        ({"iat": HUGE}, 30.0, False),
+        ({"iat": -HUGE}, 30.0, True),
+    ],
+)
+def test_what_was_issued_before_a_moment(claims, leeway_s, before):
+    """Only what says so, beyond what clocks may differ by."""
+    assert issued_before(claims, ClaimRules(leeway_s=leeway_s), NOW_S) is before

@@ -129,11 +129,14 @@ class Source:
     def __init__(self) -> None:
         self.keys: tuple[Any, ...] = ()
         self.fresh = True
+        self.withdrawn: tuple[str, ...] = ()
         self.read_at_s = float("-inf")
         self.flight: Flight | None = Flight()
 
-    def refetch(self, *, again: bool = False) -> Flight | None:
-        del again
+    def refetch(self) -> Flight | None:
+        return self.flight
+
+    def next_fetch(self) -> Flight | None:
         return self.flight
 
     def again_in_s(self) -> float:
@@ -142,7 +145,7 @@ class Source:
 
 def waiting(policy: str) -> tuple[JwtAuth, Source, Any, Wait]:
     auth, source = auth_of("jwks_url: http://127.0.0.1/jwks"), Source()
-    auth.verifier._source = source
+    auth.verifier._source = auth.verifier._search._source = source
     made = exchange(bearer(token("RS256", kid="a")))
     wait = getattr(auth, policy)(made)
     assert isinstance(wait, Wait)
@@ -165,7 +168,7 @@ def test_a_request_waits_for_the_keys_of_its_token(policy):
 def test_a_request_whose_key_did_not_come_is_refused():
     """The source has answered, and does not know it."""
     _, source, made, wait = waiting("required")
-    source.flight = None
+    source.flight, source.read_at_s = None, time.monotonic()
     rejection = wait.decide(made)
     assert isinstance(rejection, GatewayError)
     assert rejection.status == 401

@@ -32,17 +32,18 @@ class Published:
     def __init__(self, *which: str, fresh: bool = True) -> None:
         self.keys = tuple(Key(name, frozenset(("RS256",)), RS_KEYS[name].public_key()) for name in which)
         self.fresh = fresh
+        self.withdrawn: tuple[str, ...] = ()
         self.read_at_s = float("-inf")
         self.flight: Flight | None = None
-        self.again: list[bool] = []
+        self.next_one: Flight | None = None
+        self.asked = 0
 
-    @property
-    def asked(self) -> int:
-        return len(self.again)
-
-    def refetch(self, *, again: bool = False) -> Flight | None:
-        self.again.append(again)
+    def refetch(self) -> Flight | None:
+        self.asked += 1
         return self.flight
+
+    def next_fetch(self) -> Flight | None:
+        return self.next_one
 
     def again_in_s(self) -> float:
         return 7.5
@@ -210,6 +211,7 @@ def test_a_key_that_will_not_come_soon(fresh, status, reason):
     """401 if the source says that there is none; 503 if it says nothing: the token may be good."""
     counted: Counter[str] = Counter()
     source = Published("a", fresh=fresh)
+    source.read_at_s = time.monotonic() + 1  # since the token came
     judge = verifier(
         "jwks_url: http://127.0.0.1/jwks, algorithms: [RS256]", source=source, count=lambda kind: counted.update([kind])
     )
@@ -219,19 +221,36 @@ def test_a_key_that_will_not_come_soon(fresh, status, reason):
     assert isinstance(judge.identify(by("a")), Identity)
 
 
-def test_who_was_sought_in_vain_is_told_apart_from_who_is_new():
-    """A client that shows one token again and again leaves the fetches of others alone; when keys change, all are new."""
+def test_keys_are_fetched_for_one_token_more_and_more_seldom():
+    """A client that shows one again and again leaves the fetches to others, also when keys change meanwhile."""
     judge, source = published("a")
-    raw, came_at_s = by("b"), time.monotonic()
+    assert judge._search is not None
+    raw, moment_s = by("b"), time.monotonic()
     source.flight = Flight()
-    assert judge.identify(raw, came_at_s) is source.flight
-    source.read_at_s = time.monotonic()
-    assert getattr(judge.identify(raw, came_at_s), "cause", None) == "unknown_key"
-    for each in (raw, by("b", jti="another"), raw):
-        assert judge.identify(each) is source.flight
-    judge.forget(all_tokens=False)
-    assert judge.identify(raw) is source.flight
-    assert source.again == [False, True, False, True, False]
+    pauses_s = []
+    for _ in range(7):
+        assert judge.identify(raw, moment_s) is source.flight
+        source.read_at_s = moment_s
+        assert getattr(judge.identify(raw, moment_s), "cause", None) == "unknown_key"
+        pauses_s.append(judge._search._sought[digest_of(raw)].until_s - moment_s)
+        judge.forget(all_tokens=False)
+        moment_s += pauses_s[-1] - 0.001
+        assert getattr(judge.identify(raw, moment_s), "cause", None) == "unknown_key"
+        assert judge.identify(by("b", jti=str(len(pauses_s))), moment_s) is source.flight
+        moment_s += 0.002
+    assert pauses_s == [pytest.approx(pause) for pause in (10, 20, 40, 80, 160, 300, 300)]
+    source.keys = Published("a", "b").keys
+    assert isinstance(judge.identify(raw), Identity)
+
+
+def test_who_was_sought_in_vain_may_be_good_once_the_source_is_away():
+    """The key may have been published since; before, it was 401, and a client would throw the token away."""
+    judge, source = published("a")
+    raw = by("b")
+    source.read_at_s = time.monotonic() + 1  # since the token came
+    assert getattr(judge.identify(raw), "status", None) == 401
+    source.read_at_s, source.fresh = time.monotonic() - 1, False
+    assert getattr(judge.identify(raw), "status", None) == 503
 
 
 def test_a_wrong_signature_by_a_known_key_asks_nobody():
