@@ -7,17 +7,21 @@ import contextlib
 import errno
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lbgateway.preamble import Doorkeeper
+from lbgateway.doorkeeper import Doorkeeper
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
+    from lbgateway.doorkeeper import TakeIn
     from lbgateway.preamble import Preambles
 
-    DoorkeeperMaker = Callable[[socket.socket, Callable[[socket.socket], Awaitable[None]]], Doorkeeper]
+    class DoorkeeperMaker(Protocol):
+        """What makes a `Doorkeeper`, or one that knows more."""
+
+        def __call__(self, listener: socket.socket, take_in: TakeIn, /, *, spare: int) -> Doorkeeper: ...
 
 BACKLOG = 4096
 
@@ -27,7 +31,7 @@ class Listeners:
 
     `tls`: what clients are greeted with, None for plain HTTP. A handshake that is not over after `handshake_s` seconds is
     given up. `preambles`: what has to come before anything else, TLS included, None for nothing; then protocols are made
-    with ``named=``. ``servers`` is asyncio's own list of what accepts, always the present one.
+    with ``named=``. `spare`: how many files are not for those who come in here. ``servers``: what accepts, always the present ones.
     """
 
     def __init__(
@@ -38,12 +42,13 @@ class Listeners:
         tls: ssl.SSLContext | None,
         handshake_s: float,
         preambles: Preambles | None = None,
+        spare: int = 0,
     ) -> None:
         # for life
         self._make_protocol = make_protocol
-        self.servers: list[asyncio.Server | Doorkeeper] = []
-        self.doorkeeper: DoorkeeperMaker | None = None
-        """Accepts in the place of an `asyncio.Server`; None where only preambles need one."""
+        self._spare = spare
+        self.servers: list[Doorkeeper] = []
+        self.doorkeeper: DoorkeeperMaker = Doorkeeper
         # until the next reload
         self._sockets = list(sockets)
         self._tls = tls
@@ -63,15 +68,15 @@ class Listeners:
         """Whether clients are greeted with TLS."""
         return self._tls is not None
 
-    async def open(self) -> None:
+    def open(self) -> None:
         """Begin to accept."""
-        self.servers += [await self._serve(each) for each in self._sockets]
+        self.servers += [self._serve(each) for each in self._sockets]
 
-    async def rekey(self, tls: ssl.SSLContext | None, handshake_s: float, preambles: Preambles | None = None) -> None:
+    def rekey(self, tls: ssl.SSLContext | None, handshake_s: float, preambles: Preambles | None = None) -> None:
         """Greet new clients with `tls`; those who are here keep what they have. The door is never closed meanwhile."""
         self._tls, self._handshake_s, self.preambles = tls, handshake_s, preambles
         servers, sockets, doors = list(self.servers), self._sockets, [each.dup() for each in self._sockets]
-        self.servers += [await self._serve(each) for each in doors]
+        self.servers += [self._serve(each) for each in doors]
         self._sockets = doors
         del self.servers[: len(servers)]
         _end(servers, sockets)
@@ -98,17 +103,21 @@ class Listeners:
         with contextlib.suppress(OSError):  # gone already
             await loop.connect_accepted_socket(make_protocol, connection, **self._greeting())
 
-    async def _serve(self, listener: socket.socket) -> asyncio.Server | Doorkeeper:
-        loop = asyncio.get_running_loop()
-        if self.doorkeeper is not None or self.preambles is not None:
-            return (self.doorkeeper or Doorkeeper)(listener, self.take_in)
-        return await loop.create_server(self._make_protocol, sock=listener, backlog=BACKLOG, **self._greeting())
+    def _serve(self, listener: socket.socket) -> Doorkeeper:
+        listener.listen(BACKLOG)  # who passed it may have meant fewer
+        return self.doorkeeper(listener, self._taking_in, spare=self._spare)
+
+    def _taking_in(self, connection: socket.socket) -> Coroutine[Any, Any, Any]:
+        """`take_in`, for most without a coroutine in between, which costs as much as all the rest; who is gone already is an `OSError`."""
+        if self.preambles is not None:
+            return self.take_in(connection)
+        return asyncio.get_running_loop().connect_accepted_socket(self._make_protocol, connection, **self._greeting())
 
     def _greeting(self) -> dict[str, Any]:
         return {} if self._tls is None else {"ssl": self._tls, "ssl_handshake_timeout": self._handshake_s}
 
 
-def _end(servers: Iterable[asyncio.Server | Doorkeeper], sockets: Iterable[socket.socket]) -> None:
+def _end(servers: Iterable[Doorkeeper], sockets: Iterable[socket.socket]) -> None:
     for server in servers:
         server.close()
     for listener in sockets:

@@ -17,13 +17,11 @@ import structlog
 from lbgateway.proxy_protocol import HEAD_BYTES, LEAST_BYTES, LINE_BYTES, SIGNATURE, BadPreamble, Named, length_of, read_binary, read_line
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
 log = structlog.get_logger("lbgateway")
 
 HINT_EVERY_S = 10.0
-AGAIN_S = 1.0
-"""How long to accept nobody when there are no files left."""
 
 
 class Preambles:
@@ -58,47 +56,6 @@ class Preambles:
         if self._clock() - self._hinted_at_s >= HINT_EVERY_S:
             self._hinted_at_s = self._clock()
             log.warning("a connection was closed: server.proxy_protocol expects a preamble of a trusted proxy", peer=peer, reason=reason)
-
-
-class Doorkeeper:
-    """Accepts on `listener` and has each connection taken in by a task of its own: in the place of an `asyncio.Server`."""
-
-    def __init__(self, listener: socket.socket, take_in: Callable[[socket.socket], Awaitable[None]]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._listener = listener
-        self._take_in = take_in
-        self._tasks: set[asyncio.Future[None]] = set()
-        self._pause: asyncio.TimerHandle | None = None
-        self._open()
-
-    def close(self) -> None:
-        """Accept no more; those who are being looked at are let in."""
-        if self._pause is not None:
-            self._pause.cancel()
-        if self._listener.fileno() >= 0:
-            self._loop.remove_reader(self._listener)
-
-    async def wait_closed(self) -> None:
-        """As a server's; there is nothing to wait for."""
-
-    def _open(self) -> None:
-        self._pause = None
-        self._loop.add_reader(self._listener, self._on_readable)
-
-    def _on_readable(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
-        except OSError as error:
-            log.error("no connection can be accepted", error=str(error))  # noqa: TRY400 there is no bug to trace
-            self._loop.remove_reader(self._listener)
-            self._pause = self._loop.call_later(AGAIN_S, self._open)
-            return
-        connection.setblocking(False)
-        task = asyncio.ensure_future(self._take_in(connection))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 async def _read(connection: socket.socket) -> Named | None:

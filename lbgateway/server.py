@@ -15,6 +15,7 @@ import uvicorn
 
 from lbgateway.dataplane.admin_protocol import AdminProtocol
 from lbgateway.dataplane.protocol import GatewayProtocol
+from lbgateway.doorkeeper import SPARE_FILES
 from lbgateway.handover import Handover
 from lbgateway.listeners import Listeners, address_of
 from lbgateway.open_files import fit_to_open_files
@@ -70,8 +71,9 @@ class GatewayServer(uvicorn.Server):
         server = gateway.settings.server
         make_protocol = partial(GatewayProtocol, gateway.plane, self.server_state)
         self.listeners = Listeners(
-            sockets, make_protocol, tls=server_context(server.tls), handshake_s=server.header_timeout, preambles=preambles_of(gateway)
-        )
+            sockets, make_protocol, tls=server_context(server.tls), handshake_s=server.header_timeout,
+            preambles=preambles_of(gateway), spare=SPARE_FILES,
+        )  # fmt: skip
         self.servers = self.listeners.servers  # type: ignore[assignment]  # uvicorn closes them, which a doorkeeper can
         self.admin = Listeners(admin, partial(AdminProtocol, gateway.plane), tls=None, handshake_s=server.header_timeout)
         self.handover: Handover | None = None
@@ -144,13 +146,13 @@ class GatewayServer(uvicorn.Server):
         """A reload has brought other certificates, maybe under the same names: new clients get them."""
         preambles = preambles_of(self.gateway)
         if not self.should_exit and (tls or preambles or self.listeners.secure or self.listeners.preambles):
-            self.gateway.plane.spawn(self.listeners.rekey(tls, self.gateway.settings.server.header_timeout, preambles))
+            self.listeners.rekey(tls, self.gateway.settings.server.header_timeout, preambles)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 uvicorn's signature
         await super().startup(sockets=[])  # all but the sockets: those are ours, for TLS that can be changed
         self.servers = self.listeners.servers  # type: ignore[assignment]  # uvicorn closes them, which a doorkeeper can
-        await self.listeners.open()
-        await self.admin.open()
+        self.listeners.open()
+        self.admin.open()
         if self.listeners.sockets and not self.should_exit:
             self.gateway.plane.spawn(self.succeed(self.listeners.sockets[0].getsockname()[1]))
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from lbgateway.preamble import Doorkeeper
+from lbgateway.doorkeeper import Doorkeeper
 from lbgateway.workers.board import NOT_SERVING
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Sized
+    from collections.abc import Sized
 
+    from lbgateway.doorkeeper import TakeIn
     from lbgateway.workers.board import Board
 
 PATIENCE_S, LOOK_S = 0.01, 0.0005
@@ -76,9 +77,9 @@ class Turns:
 class FairDoorkeeper(Doorkeeper):
     """In the place of a `Doorkeeper`, for one worker of several."""
 
-    def __init__(self, turns: Turns, listener: socket.socket, take_in: Callable[[socket.socket], Awaitable[None]]) -> None:
+    def __init__(self, turns: Turns, listener: socket.socket, take_in: TakeIn, *, spare: int = 0) -> None:
         self._turns = turns
-        super().__init__(listener, take_in)
+        super().__init__(listener, take_in, spare=spare)
         turns.arriving = self._tasks
 
     def _on_readable(self) -> None:

@@ -105,7 +105,7 @@ class Parent:
             self._settled = True
             self._tell_now_and_then()
             self._tell("serve")
-            await self.admin.open()
+            self.admin.open()
             if await self.crew.all_serving(SERVING_WITHIN_S):
                 await self._open()
             elif not self._stopping.is_set():

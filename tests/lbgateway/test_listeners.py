@@ -89,7 +89,7 @@ async def test_new_certificates_are_for_new_clients_and_the_door_stays_open(tmp_
     sock = bind("127.0.0.1", 0)
     place = sock.getsockname()
     listeners = Listeners([sock], Greeter, tls=None, handshake_s=1.0)
-    await listeners.open()
+    listeners.open()
     reader, writer = await asyncio.open_connection(*place)
     assert await reader.read() == b"hello"
     writer.close()
@@ -97,7 +97,7 @@ async def test_new_certificates_are_for_new_clients_and_the_door_stays_open(tmp_
     serials = set()
     for _ in range(2):
         cert, key = authority.issue("gw.example")
-        await listeners.rekey(server_context(ServerTls(cert=cert, key=key)), 1.0)
+        listeners.rekey(server_context(ServerTls(cert=cert, key=key)), 1.0)
         assert (listeners.secure, len(listeners.servers)) == (True, 1)
         reader, writer = await asyncio.open_connection(*place, ssl=authority.trusting(), server_hostname="gw.example")
         assert await reader.read() == b"hello"
@@ -114,7 +114,7 @@ async def test_a_handshake_that_does_not_end_is_given_up(tmp_path: Path):
     cert, key = Authority(tmp_path).issue("gw.example")
     sock = bind("127.0.0.1", 0)
     listeners = Listeners([sock], Greeter, tls=server_context(ServerTls(cert=cert, key=key)), handshake_s=0.1)
-    await listeners.open()
+    listeners.open()
     reader, writer = await asyncio.open_connection(*sock.getsockname())
     async with asyncio.timeout(5):
         assert await reader.read() == b""

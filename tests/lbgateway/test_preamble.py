@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from lbgateway.preamble import Doorkeeper, Preambles
+from lbgateway.preamble import Preambles
 from lbgateway.proxy_protocol import Named
 from tests.support.proxies import SIGNATURE, binary, line
 
@@ -132,26 +132,3 @@ async def test_another_machines_loopback_is_no_client_of_this_machine():
     assert _credible(Named("::1", 443), "10.0.0.1", 8080) == Named("10.0.0.1", 8080)
     assert _credible(Named("127.0.0.1", 443), "127.0.0.1", 8080) == Named("127.0.0.1", 443)
     assert _credible(Named("203.0.113.7", 443), "10.0.0.1", 8080) == Named("203.0.113.7", 443)
-
-
-async def test_a_doorkeeper_lets_in_until_it_is_closed():
-    """Those who came before are let in."""
-    taken: list[socket.socket] = []
-
-    async def take_in(connection: socket.socket) -> None:
-        taken.append(connection)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setblocking(False)
-        doorkeeper = Doorkeeper(listener, take_in)
-        clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
-        async with asyncio.timeout(5):
-            while len(taken) < 3:  # noqa: ASYNC110 the kernel hands them over
-                await asyncio.sleep(0.01)
-        doorkeeper.close()
-        await doorkeeper.wait_closed()
-        clients.append(socket.create_connection(listener.getsockname()))
-        await asyncio.sleep(0.05)
-        for each in (*clients, *taken):
-            each.close()
-    assert len(taken) == 3

@@ -132,7 +132,7 @@ class LiveGateway:
         self.port = listener.getsockname()[1]
         make_protocol = partial(GatewayProtocol, self.gateway.plane)
         self.listeners = Listeners([listener], make_protocol, tls=server_context(server.tls), handshake_s=server.header_timeout)
-        await self.listeners.open()
+        self.listeners.open()
         wanted = [name for name in self.config["services"] if self.config["services"][name].get("instances")]
         end_s = time.monotonic() + 5
         while not all(self.gateway.plane.upstreams[name].endpoints.ready for name in wanted):
