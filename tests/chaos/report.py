@@ -11,14 +11,15 @@ from tests.chaos.stage import Result
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- made by make chaos -->", "<!-- end of what make chaos has made -->"
-HEAD = """| what happens | over | times | requests | failed | p99 ms | left alone after | its part meanwhile | its part again after |
-|---|---|---|---|---|---|---|---|---|"""
+COLUMNS = ("what happens", "over", "times", "requests", "failed", "p99 ms", "at most")
+COLUMNS += ("left alone after", "its part meanwhile", "its part again after")
+HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
 def row(scenario: Scenario, transport: str, results: Sequence[Result]) -> str:
-    """One line: sums of all times that it was played, and the worst of the rest."""
+    """One line: sums of all times that it was played, the worst of the rest, and the least that was allowed."""
     troubles = [result.trouble for result in results if result.trouble is not None]
-    turned_away = sum(result.told.turned_away + result.told.not_accepted for result in results)
+    turned_away = sum(result.told.turned_away for result in results)
     cells = [
         scenario.what,
         transport,
@@ -26,6 +27,7 @@ def row(scenario: Scenario, transport: str, results: Sequence[Result]) -> str:
         f"{sum(result.told.asked for result in results):,}",
         f"0 ({turned_away} turned away)" if turned_away else "0",
         f"{max(result.told.p99_s for result in results) * 1000:.0f}",
+        f"{min(result.most_s for result in results) * 1000:,.0f}",
         _worst([trouble.alone_after_s() for trouble in troubles]),
         f"{max(trouble.share() for trouble in troubles):.1%}" if troubles else "",
         _worst([trouble.back_after_s for trouble in troubles]),

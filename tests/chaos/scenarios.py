@@ -14,6 +14,7 @@ from tests.chaos.stage import INSTANCES, Play, Result, play
 from tests.support.consul_cluster import ConsulCluster
 from tests.support.consul_server import ConsulServer
 from tests.support.instance_process import InstanceProcess
+from tests.support.redis_sentinels import RedisSentinels
 from tests.support.redis_server import RedisServer
 
 BOTH = ("native", "httpx")
@@ -22,6 +23,8 @@ READING = "GET"
 
 MOST_LURED = 0.1
 """The part of all attempts that a bad instance of five may have got at most."""
+LEAST_SERVED = 0.1
+"""The part that each other one has got at least: half of what it gets of five that are well."""
 
 
 class Registry(enum.Enum):
@@ -32,6 +35,15 @@ class Registry(enum.Enum):
     """It may be killed, and keeps its data."""
     CLUSTER = "cluster"
     """Three servers and an agent."""
+
+
+class Store(enum.Enum):
+    """Which Redis counts requests in a scenario."""
+
+    NONE = "none"
+    SHARED = "shared"
+    SENTINELS = "sentinels"
+    """A master and a replica, watched over by three sentinels."""
 
 
 @dataclass(frozen=True)
@@ -45,35 +57,44 @@ class Scenario:
     methods: str = "GET,GET,GET,PUT"
     config: dict[str, Any] = field(default_factory=dict)
     registry: Registry = Registry.SHARED
-    limited: bool = False
-    """Requests are counted, in Redis."""
+    store: Store = Store.NONE
     left_alone: bool = False
     """Its instance must get no more than trials, soon."""
+    others_served: bool = False
+    """All others must get their part meanwhile."""
     may_turn_away: bool = False
-    """New connections may not be accepted, or told that there is too much to do."""
+    """New connections may be told that there is too much to do."""
+    may_wait: bool = False
+    """New connections may have to wait as long as the fault lasts."""
     short_s: float | None = None
     """For how long each fault lasts as a test, over the transports of `short_over`; None: too long for a test."""
     short_over: tuple[str, ...] = ("native",)
 
     def check(self, result: Result) -> None:
-        """Raise `AssertionError` if a request was lost."""
+        """Raise `AssertionError` if a request was lost, or clients had to wait for long."""
         told, trouble = result.told, result.trouble
         assert told.failed == {}, told
-        assert told.turned_away + told.not_accepted == 0 or self.may_turn_away, told
+        assert told.not_accepted == 0, told
+        assert told.turned_away == 0 or self.may_turn_away, told
+        assert told.p99_s <= result.most_s, told
         if self.left_alone:
             assert trouble is not None
             assert trouble.alone_after_s() is not None, trouble.samples
             assert trouble.share() < MOST_LURED, trouble.share()
+        if self.others_served:
+            assert trouble is not None
+            assert trouble.least_share_of_others() > LEAST_SERVED, trouble.samples
 
 
-def of_instance(name: str, what: str, methods: str = "GET,GET,GET,PUT", *, left_alone: bool = True) -> Scenario:
-    return Scenario(name, f"an instance {what}", instances.FAULTS[name].action(), BOTH, methods, left_alone=left_alone)
+def of_instance(name: str, what: str, methods: str = "GET,GET,GET,PUT", *, short_s: float | None = None) -> Scenario:
+    action = instances.FAULTS[name].action()
+    return Scenario(name, f"an instance {what}", action, BOTH, methods, left_alone=True, others_served=True, short_s=short_s)
 
 
 SCENARIOS = (
     of_instance("killed", "is killed"),
     of_instance("paused", "is paused (SIGSTOP)"),
-    of_instance("slow", "takes ten times as long", left_alone=False),
+    of_instance("slow", "takes ten times as long", short_s=2.0),
     of_instance("fails", "answers 500 at once", READING),
     of_instance("resets", "resets, at once or within the head"),
     of_instance("garbage", "answers garbage"),
@@ -107,8 +128,15 @@ SCENARIOS = (
     ),
     Scenario("consul-empty", "Consul comes back empty, instances register again", consul.consul_empty, registry=Registry.OWN),
     Scenario("leader-lost", "the leader of three Consul servers is killed", consul.leader_lost, registry=Registry.CLUSTER),
-    Scenario("redis-killed", "the Redis of the limits is killed, and comes back empty", limits.redis_killed, limited=True),
-    Scenario("redis-paused", "the Redis of the limits is paused", limits.redis_paused, limited=True),
+    Scenario("redis-killed", "the Redis of the limits is killed, and comes back empty", limits.redis_killed, store=Store.SHARED),
+    Scenario("redis-paused", "the Redis of the limits is paused", limits.redis_paused, store=Store.SHARED),
+    Scenario(
+        "redis-leader-lost",
+        "the master of the Redis of the limits is killed, sentinels make its replica the master",
+        limits.redis_leader_lost,
+        store=Store.SENTINELS,
+        short_s=0.5,
+    ),
     Scenario("reloaded", f"the gateway is reloaded {gateway.RELOADS} times", gateway.reloaded, BOTH),
     Scenario("taken-over", f"another gateway takes its place, {gateway.TAKEOVERS} times", gateway.taken_over, BOTH),
     Scenario(
@@ -120,7 +148,15 @@ SCENARIOS = (
         may_turn_away=True,
         short_s=1.0,
     ),
-    Scenario("no-files", "the gateway may open no more files", gateway.no_files_left, BOTH, may_turn_away=True, short_s=1.0),
+    Scenario(
+        "no-files",
+        "the gateway may open no more files",
+        gateway.no_files_left,
+        BOTH,
+        may_turn_away=True,
+        may_wait=True,
+        short_s=1.0,
+    ),
     Scenario(
         "slow-clients",
         f"{gateway.SLOW_CLIENTS} clients that do not end their heads, {gateway.SLOW_CLIENTS} that hardly read",
@@ -154,16 +190,17 @@ class House:
     def play(self, scenario: Scenario, transport: str, seconds: float) -> Result:
         """Once, each fault for so many seconds. Raises `AssertionError` or `TimeoutError` if it did not end as it should."""
         try:
-            with self._registry(scenario.registry) as registry:
+            with self._registry(scenario.registry) as registry, self._store(scenario.store) as store:
                 result = play(
                     scenario.action,
                     registry,
                     self._instances,
-                    self._redis,
+                    store,
                     seconds=seconds,
                     transport=transport,
                     methods=scenario.methods,
-                    config=limits.limited_by(self._redis.url) if scenario.limited else scenario.config,
+                    config=scenario.config if scenario.store is Store.NONE else limits.limited_by(store),
+                    waiting_s=seconds if scenario.may_wait else 0.0,
                 )
             scenario.check(result)
         except BaseException:
@@ -178,6 +215,14 @@ class House:
             return
         with ConsulCluster() if which is Registry.CLUSTER else ConsulServer(persistent=True, node="chaos-node") as registry:
             yield registry
+
+    @contextlib.contextmanager
+    def _store(self, which: Store) -> Iterator[RedisServer | RedisSentinels]:
+        if which is not Store.SENTINELS:
+            yield self._redis
+            return
+        with RedisSentinels() as group:
+            yield group
 
     def _restart(self) -> None:
         """Whatever has become of them."""

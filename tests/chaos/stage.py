@@ -17,12 +17,15 @@ from tests.support.gateway_process import GatewayProcess
 from tests.support.instance_process import InstanceProcess
 from tests.support.launch import wait_until
 from tests.support.live_gateway import merged
+from tests.support.redis_sentinels import RedisSentinels
 from tests.support.redis_server import RedisServer
 from tests.support.steady_load import SteadyLoad, Told
 
 INSTANCES = 5
 PER_SECOND = 100.0
 WARM_S = 0.7
+TRY_S = 2.0
+"""How long an instance may take for an answer."""
 SAMPLE_S = 0.05
 RECENT_S = 0.5
 BACK_WITHIN_S = 45.0
@@ -30,12 +33,25 @@ SUCCEEDED_WITHIN_S = 30.0
 SETTLED_WITHIN_S = 3.0
 
 
+CALMS = 20
+"""How many times as long as in the calm before, in the middle, a request may take, beside half of a try."""
+
+
 @dataclass(frozen=True)
 class Result:
-    """One time that a scenario was played."""
+    """One time that a scenario was played. `waiting_s`: how long clients may have had to wait because the scenario wants it so."""
 
     told: Told
     trouble: Trouble | None = None
+    waiting_s: float = 0.0
+
+    @property
+    def most_s(self) -> float:
+        """What 99 of 100 clients may have waited at most.
+
+        A machine that has other work to do makes the calm longer, too; whoever had to wait for an instance that hangs is far beyond it.
+        """
+        return TRY_S / 2 + CALMS * self.told.calm_s + self.waiting_s
 
 
 class Stage:
@@ -47,7 +63,7 @@ class Stage:
         gateway: GatewayProcess,
         registry: ConsulServer | ConsulCluster,
         instances: list[InstanceProcess],
-        redis: RedisServer,
+        redis: RedisServer | RedisSentinels,
         seconds: float,
     ) -> None:
         self.gateway = gateway
@@ -158,7 +174,7 @@ def config_of(consul: ConsulServer, transport: str, more: dict[str, Any]) -> dic
         "auth": {"default": "none"},
         "discovery": {"consul": {"url": consul.url}},
         "logging": {"access_log": False},
-        "services": {"*": {"transport": transport, "timeout": {"connect": "1s", "response": "2s", "total": "10s"}}},
+        "services": {"*": {"transport": transport, "timeout": {"connect": "1s", "response": f"{TRY_S:g}s", "total": "10s"}}},
     }
     return merged(base, more)
 
@@ -170,12 +186,13 @@ def play(
     action: Play,
     registry: ConsulServer | ConsulCluster,
     instances: list[InstanceProcess],
-    redis: RedisServer,
+    redis: RedisServer | RedisSentinels,
     *,
     seconds: float,
     transport: str = "native",
     methods: str = "GET,GET,GET,PUT",
     config: dict[str, Any] | None = None,
+    waiting_s: float = 0.0,
 ) -> Result:
     """Set the stage, let `action` happen while clients ask, and tell how they fared. Every instance is well at the beginning."""
     consul = registry.agent if isinstance(registry, ConsulCluster) else registry
@@ -187,13 +204,13 @@ def play(
             stage = Stage(whole, gateway, registry, instances, redis, seconds)
             succession.callback(stage.close)
             stage.ready({instance.port for instance in instances})
-            with SteadyLoad(gateway.port, per_second=PER_SECOND, methods=methods) as load:
+            with SteadyLoad(gateway.port, per_second=PER_SECOND, methods=methods, calm_s=WARM_S) as load:
                 time.sleep(WARM_S)
                 action(stage)
                 time.sleep(WARM_S)
                 told = load.stop()
             stage.assert_settled()
-            return Result(told, stage.troubles[0] if stage.troubles else None)
+            return Result(told, stage.troubles[0] if stage.troubles else None, waiting_s)
     finally:
         with contextlib.suppress(OSError):  # it may be what died
             for entry in consul.request("GET", "/v1/agent/services"):

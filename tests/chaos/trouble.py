@@ -35,6 +35,13 @@ class Trouble:
         of_all = sum(self._sample(self.ended_s).begun.values()) - sum(self._sample(self.began_s).begun.values())
         return self.attempts() / of_all if of_all else 0.0
 
+    def least_share_of_others(self) -> float:
+        """Of all attempts in the meantime, what the one that got the fewest of them has got, the bad one aside."""
+        begin, end = self._sample(self.began_s).begun, self._sample(self.ended_s).begun
+        of_all = sum(end.values()) - sum(begin.values())
+        others = [count - begin.get(port, 0) for port, count in end.items() if port != self.port]
+        return min(others, default=0) / of_all if of_all else 0.0
+
     def alone_after_s(self) -> float | None:
         """Seconds until it got no request for `ALONE_S`; None if that did not happen."""
         last_s, before = self.began_s, self._begun(self.began_s)

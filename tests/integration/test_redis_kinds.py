@@ -22,6 +22,7 @@ from lbgateway.ratelimit.share import Share, pace_of
 from tests.integration.test_rate_limits_page import KINDS, ask, hourly, passed
 from tests.support.certificates import Authority
 from tests.support.launch import free_ports, wait_until
+from tests.support.redis_sentinels import Sentinel, follow
 from tests.support.redis_server import RedisServer
 from tests.support.upstream_server import UpstreamThread, echo
 
@@ -139,40 +140,11 @@ async def test_sessions_of_a_cluster_are_asked_for_where_they_are(cluster):
     assert await subjects(url, [*names, "nobody"]) == [*names, None]
 
 
-def sentinel_of(master: RedisServer, folder: Path, *more: str) -> RedisServer:
-    """One sentinel that decides alone, and quickly; `more`: further lines of its configuration."""
-    conf = folder / "sentinel.conf"
-    conf.write_text(
-        f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
-        "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 2000\n" + "".join(f"{line}\n" for line in more)
-    )
-    conf.chmod(0o666)
-    return Sentinel(conf)
-
-
-class Sentinel(RedisServer):
-    """Takes its configuration from a file, which it also writes."""
-
-    def __init__(self, conf: Path) -> None:
-        super().__init__()
-        conf.write_text(f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n" + conf.read_text())
-        self.conf = conf
-
-    def start(self) -> Sentinel:
-        from tests.support.launch import launch
-
-        self._running = launch(self.where, [str(self.conf), "--sentinel"], self.folder)
-        wait_until(self._answers, 15, lambda: f"the sentinel is not ready:\n{self.log()}")
-        return self
-
-
-async def test_a_failover_of_sentinels_is_followed(tmp_path):
+async def test_a_failover_of_sentinels_is_followed():
     """The master dies, a replica takes its place: counting goes on there, with what it knew, and sessions are found there."""
     with RedisServer() as master, RedisServer() as replica:
-        with redis.Redis(port=replica.port) as client:
-            client.replicaof("127.0.0.1", master.port)
-            wait_until(lambda: client.info("replication")["master_link_status"] == "up", 20, replica.log)
-        with sentinel_of(master, tmp_path) as sentinel, redis.Redis(port=sentinel.port, decode_responses=True) as asked:
+        follow(replica, master)
+        with Sentinel(master) as sentinel, redis.Redis(port=sentinel.port, decode_responses=True) as asked:
             wait_until(lambda: bool(asked.sentinel_slaves("mymaster")), 20, sentinel.log)
             url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster/0"
             assert await counted(url, ["a"], 5) == [5]
@@ -214,11 +186,11 @@ def test_the_pages_redis_behind_tls(tmp_path):
         counts(KINDS[0], {"redis.internal:6379": f"127.0.0.1:{port}", "/etc/ssl": str(tmp_path)}, server)
 
 
-def test_the_pages_sentinels(tmp_path):
+def test_the_pages_sentinels():
     """The first of the two is not there; the master has a password."""
     with (
         RedisServer(options=("--requirepass", "secret")) as master,
-        sentinel_of(master, tmp_path, "sentinel auth-pass mymaster secret") as known,
+        Sentinel(master, "sentinel auth-pass mymaster secret") as known,
     ):
         with redis.Redis(port=known.port, decode_responses=True) as asked:
             wait_until(lambda: asked.sentinel_master("mymaster")["is_odown"] is False, 10, known.log)

@@ -1,9 +1,10 @@
 """Clients that ask at a steady pace, whatever becomes of the answers: as users do.
 
-python -m tests.support.steady_load PORT PER_SECOND METHODS    # GET,PUT; until stdin ends, then it prints what became of them
+python -m tests.support.steady_load PORT PER_SECOND METHODS CALM_S
 
-A request's time counts from the moment at which it was due. Each asks for something of its own, and only that is an answer.
-Kept connections are used again, and given up where an answer says so.
+METHODS: GET,PUT. They ask until stdin ends; then it prints what became of them. A request's time counts from the moment at which it
+was due; of those in the first CALM_S seconds, before anything happens, the median is told, which the others are held against. Each asks
+for something of its own, and only that is an answer. Kept connections are used again, and given up where an answer says so.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ class Load:
     busy: set[Client] = field(default_factory=set)
     told: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
+    calm: list[float] = field(default_factory=list)
+    """Of those that were due before `calm_until_s`."""
+    calm_until_s: float = 0.0
     open: int = 0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -78,10 +82,13 @@ class Load:
     def tell(self, asked: Asked, what: str) -> None:
         self.open -= 1
         self.told[what] += 1
-        self.seconds.append(time.monotonic() - asked.due_s)
+        (self.calm if asked.due_s < self.calm_until_s else self.seconds).append(time.monotonic() - asked.due_s)
 
-    def p99_s(self) -> float:
-        return sorted(self.seconds)[len(self.seconds) * 99 // 100]
+    def report(self, asked: int) -> dict[str, Any]:
+        calm, later = sorted(self.calm), sorted(self.seconds) or [0.0]
+        return {
+            "asked": asked, "told": self.told, "p99_s": later[len(later) * 99 // 100], "calm_s": calm[len(calm) // 2] if calm else 0.0,
+        }  # fmt: skip
 
 
 class Client(asyncio.Protocol):
@@ -148,12 +155,12 @@ def verdict(head: bytes, body: bytes, token: bytes) -> str:
     return "turned away" if slug == "overloaded" and RETRY_AFTER.search(head) else f"{status} {slug}"
 
 
-async def run(port: int, per_second: float, methods: list[str]) -> None:
-    load, loop = Load(port), asyncio.get_running_loop()
+async def run(port: int, per_second: float, methods: list[str], calm_s: float) -> None:
+    load, loop = Load(port, calm_until_s=time.monotonic() + calm_s), asyncio.get_running_loop()
     stopped = loop.run_in_executor(None, sys.stdin.read)
     print("{}", flush=True)
     asked = await pace(load, per_second, methods, stopped)
-    print(json.dumps({"asked": asked, "told": load.told, "p99_s": load.p99_s()}), flush=True)
+    print(json.dumps(load.report(asked)), flush=True)
 
 
 async def pace(load: Load, per_second: float, methods: list[str], stopped: asyncio.Future[Any]) -> int:
@@ -182,13 +189,16 @@ class Told:
     not_accepted: int
     """Those on a new connection that was ended before anything was said."""
     p99_s: float
+    """Of those after the calm."""
+    calm_s: float = 0.0
+    """The median of those in it; 0.0 if there was none."""
 
 
 class SteadyLoad:
-    """Such clients as a process of their own, from the start of the ``with`` to `stop`."""
+    """Such clients as a process of their own, from the start of the ``with`` to `stop`. `calm_s`: how long nothing happens at first."""
 
-    def __init__(self, port: int, *, per_second: float, methods: str = "GET,GET,GET,PUT") -> None:
-        self._arguments = ["tests.support.steady_load", str(port), str(per_second), methods]
+    def __init__(self, port: int, *, per_second: float, methods: str = "GET,GET,GET,PUT", calm_s: float = 0.0) -> None:
+        self._arguments = ["tests.support.steady_load", str(port), str(per_second), methods, str(calm_s)]
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", *self._arguments]
@@ -206,7 +216,7 @@ class SteadyLoad:
         not_accepted = outcomes.pop("not accepted", 0)
         fine = outcomes.pop("ok", 0)
         assert fine + turned_away + not_accepted + outcomes.total() == told["asked"]
-        return Told(told["asked"], dict(outcomes), turned_away, not_accepted, told["p99_s"])
+        return Told(told["asked"], dict(outcomes), turned_away, not_accepted, told["p99_s"], told["calm_s"])
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
@@ -215,4 +225,4 @@ class SteadyLoad:
 
 
 if __name__ == "__main__":
-    uvloop.run(run(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3].split(",")))
+    uvloop.run(run(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3].split(","), float(sys.argv[4])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -52,6 +53,20 @@ def test_its_own_answer_is_what_a_request_is_for():
     assert (result.failed, result.turned_away, result.not_accepted) == ({}, 0, 0)
     assert result.asked >= 0.5 * PER_SECOND * 0.5
     assert 0.0 < result.p99_s < 5.0
+
+
+async def slower_and_slower(request: Received, connection: Connection) -> bool:
+    """From the eleventh request on each takes a fifth of a second."""
+    await asyncio.sleep(0.2 if int(request.target.rpartition("/")[2]) >= 10 else 0.0)
+    return await own(request, connection)
+
+
+def test_what_comes_later_is_held_against_the_calm():
+    """Whose own times are not among those of later."""
+    with UpstreamThread(slower_and_slower) as server, SteadyLoad(server.port, per_second=PER_SECOND, calm_s=0.2) as load:
+        time.sleep(0.5)
+        result = load.stop()
+    assert 0.0 < result.calm_s < 0.2 <= result.p99_s
 
 
 @pytest.mark.parametrize(
