@@ -14,6 +14,7 @@ from lbgateway.config.errors import Finding, did_you_mean, spell
 from lbgateway.config.fields import split_host_port
 from lbgateway.config.jwt_rules import check_jwt
 from lbgateway.config.limit_rules import check_limits
+from lbgateway.config.origin_rules import check_origins
 from lbgateway.config.service import HttpxSettings
 from lbgateway.config.session_rules import check_client, check_cookies, check_introspection, check_session
 from lbgateway.config.settings import EVERY_SERVICE, is_under, mask_header
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from lbgateway.config.document import Document
-    from lbgateway.config.edge import CorsSettings
     from lbgateway.config.errors import KeyPath
     from lbgateway.config.route import RouteSettings
     from lbgateway.config.settings import Settings
@@ -177,11 +177,12 @@ def _verifiable(settings: Settings, routes: dict[int, RouteSettings], *, default
 
 
 def _cors(settings: Settings, routes: dict[int, RouteSettings]) -> Iterator[tuple[KeyPath, str]]:
-    given: list[tuple[KeyPath, CorsSettings | None]] = [(("cors",), settings.cors)]
-    given += [(("routes", index, "cors"), settings.route_cors(route)) for index, route in routes.items() if route.cors is not None]
-    for path, cors in given:
-        if cors is not None and cors.allow_credentials and "*" in cors.allow_origins:
-            yield path, 'allow_credentials with allow_origins: ["*"] would let every page act in its visitor\'s name: name the origins'
+    if settings.cors is not None:
+        yield from check_origins(settings.cors, settings.cors, ("cors",))
+    for index, route in routes.items():
+        cors = settings.route_cors(route)
+        if cors is not None and route.cors is not None:
+            yield from check_origins(cors, route.cors, ("routes", index, "cors"))
 
 
 def _destination(route: RouteSettings) -> Iterator[tuple[KeyPath, str]]:

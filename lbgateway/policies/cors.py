@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from lbgateway.config.origin_rules import LONGEST_ORIGIN
 from lbgateway.policies.answer import Answer
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ _VARY = b"Vary: Origin\r\n"
 _VARY_PREFLIGHT = b"Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n"
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _METHOD = re.compile(_TOKEN)
-_WORD = re.compile(rb"[!-~]+")
-"""What an origin is at least. A pattern like ``.*`` matches more: nothing, blanks, and what stands for two ``Origin`` fields."""
+_WORD = re.compile(rb"[!-~]{1,%d}" % LONGEST_ORIGIN).fullmatch
+"""What an origin is at least, and at most. A pattern like ``.*`` matches more: nothing, blanks, what stands for two ``Origin`` fields."""
 _NAMES = re.compile(rb"(?:%b)(?:[ \t]*,[ \t]*%b)*" % (_TOKEN, _TOKEN))
 
 
@@ -87,7 +88,7 @@ class Cors:
         return b"Access-Control-Allow-Origin: %b\r\n%b" % (origin, self._grants)
 
     def _fits(self, origin: bytes) -> bool:
-        return self._pattern is not None and _WORD.fullmatch(origin) is not None and self._pattern.fullmatch(origin) is not None
+        return self._pattern is not None and _WORD(origin) is not None and self._pattern.fullmatch(origin) is not None
 
 
 def asked_method(lines: list[bytes]) -> bytes:

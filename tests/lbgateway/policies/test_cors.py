@@ -93,7 +93,10 @@ def test_a_pattern_must_match_the_whole_origin(origin, allowed):
     assert ("Access-Control-Allow-Origin" in preflight(rules, origin=origin)) is allowed
 
 
-@pytest.mark.parametrize("origin", [b"", b"\x00", b" ", b"https://app.example, null", b"https://app\t.example", b"https://app.example\xff"])
+@pytest.mark.parametrize(
+    "origin",
+    [b"", b"\x00", b" ", b"https://app.example, null", b"https://app\t.example", b"https://app.example\xff", b"https://" + b"a" * 300],
+)
 def test_a_pattern_for_all_allows_no_more_than_origins(origin):
     """What is no single word is nobody's origin, and comes back in no answer."""
     rules = cors(allow_origin_regex="(?s).*")
