@@ -47,6 +47,8 @@ WORSE_BY = 0.2
 
 LOCAL, REMOTE, RATE = "consecutive_local", "consecutive_remote", "success_rate"
 """Why: also the metric's ``reason``."""
+SEEN = {LOCAL: "no answer", REMOTE: "a bad answer"}
+"""The same for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +115,21 @@ class Outliers(Generic[E]):
             return
         endpoint.blamed_total += 1
         endpoint.failures_in_row += 1
-        kind = "local" if outcome is Outcome.FAILED_LOCAL else "remote"
+        kind = LOCAL if outcome is Outcome.FAILED_LOCAL else REMOTE
         if endpoint.ejection is not None:
             if endpoint.trial_at_s and sent_at_s >= endpoint.trial_at_s:
                 self._trial_failed(endpoint, kind, now_s)
         elif endpoint.failures_in_row >= rules.consecutive_failures:
             count = endpoint.failures_in_row
-            why = f"{count} failure{'s' if count > 1 else ''} in a row, the last one {kind}"
-            self._eject(endpoint, LOCAL if kind == "local" else REMOTE, why, now_s)
+            why = f"{count} failure{'s' if count > 1 else ''} in a row, the last one {SEEN[kind]}"
+            self._eject(endpoint, kind, why, now_s)
 
     def _trial_failed(self, endpoint: E, kind: str, now_s: float) -> None:
         if endpoint is self._early:
             self._early = None
             if now_s < endpoint.ejected_until_s:
                 return
-        self._put_out(endpoint, f"its trial request failed ({kind})", now_s)
+        self._put_out(endpoint, f"its trial request failed: {SEEN[kind]}", now_s)
 
     def succeeded(self, endpoint: E, sent_at_s: float, now_s: float) -> None:
         """An attempt on `endpoint` went well. Need not be told where ``failures_in_row`` is 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import Counter
 from math import isfinite
@@ -36,6 +37,7 @@ class GatewayView:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._started_s = time.monotonic()
+        self.id = secrets.token_hex(4)
 
     def uptime_s(self) -> float:
         return time.monotonic() - self._started_s

@@ -197,6 +197,8 @@ class GatewayPort(Protocol):
     """The gateway as seen by its operators. All of it answers from memory, at once."""
 
     version: str
+    id: str
+    """Of this run of the gateway, all workers together: another one after each start."""
 
     def uptime_s(self) -> float: ...
 

@@ -92,7 +92,7 @@ def envelope(port: GatewayPort, generated_at: str) -> dict[str, Any]:
     """What every answer about upstreams begins with."""
     return {
         "generated_at": generated_at,
-        "gateway": {"version": port.version, "workers": port.workers(), "uptime_seconds": round(port.uptime_s(), 3)},
+        "gateway": {"id": port.id, "version": port.version, "workers": port.workers(), "uptime_seconds": round(port.uptime_s(), 3)},
         "discovery": port.discovery(),
     }
 

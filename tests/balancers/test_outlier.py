@@ -65,7 +65,7 @@ class Pool:
 # -- out -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("outcome", "kind", "word"), [(LOCALLY, LOCAL, "local"), (REMOTELY, REMOTE, "remote")])
+@pytest.mark.parametrize(("outcome", "kind", "word"), [(LOCALLY, LOCAL, "no answer"), (REMOTELY, REMOTE, "a bad answer")])
 def test_five_failures_in_a_row_and_it_is_out(outcome, kind, word):
     """Not four. The reason says how many, and whose side the last one came from."""
     pool = Pool()
@@ -149,7 +149,7 @@ def test_a_failed_trial_doubles_the_time():
         assert base_s * (1 - JITTER) <= time_s <= base_s * (1 + JITTER)
     assert len({round(time_s / base_s, 6) for time_s, base_s in zip(times, (1, 2, 4, 8, 16, 30, 30, 30), strict=True)}) > 5
     assert pool.told == [f"b {REMOTE}"]
-    assert pool["b"].reason == "its trial request failed (remote)"
+    assert pool["b"].reason == "its trial request failed: a bad answer"
 
 
 def test_who_another_process_has_ejected_is_out_for_as_long_and_comes_back_by_a_trial():
@@ -241,7 +241,7 @@ def test_while_nobody_else_may_go_out_those_who_are_out_are_tried_early():
     assert (pool.ready, pool.outliers.trial(now_s), pool.outliers.trial(now_s)) == ("cde", pool["a"], None)
     pool.works("a", now_s + 0.01)
     pool.fails("c", 1, now_s + 0.02)
-    assert (pool.ready, pool["c"].reason) == ("ade", "6 failures in a row, the last one remote")
+    assert (pool.ready, pool["c"].reason) == ("ade", "6 failures in a row, the last one a bad answer")
 
 
 def test_an_early_trial_that_fails_costs_no_time():
@@ -278,7 +278,7 @@ def test_an_early_trial_that_outlasts_the_time_is_one_like_others():
     assert pool.tries(now_s) == "a"
     times, end_s = pool["a"].ejections_in_row, pool.until("a")
     pool.outliers.failed(pool["a"], LOCALLY, now_s, end_s)
-    assert (pool["a"].ejections_in_row, pool["a"].reason) == (times + 1, "its trial request failed (local)")
+    assert (pool["a"].ejections_in_row, pool["a"].reason) == (times + 1, "its trial request failed: no answer")
 
 
 def test_one_that_hangs_keeps_no_other_from_its_early_trial():
@@ -313,7 +313,7 @@ def test_the_registrys_word_does_not_bring_it_back():
     pool.says("abcde", 2.1, state=EndpointState.CRITICAL, reason="check")
     assert (pool["b"].state, pool["b"].reason, pool.set.ejected) == (EndpointState.CRITICAL, "check", ())
     pool.says("abcde", 2.2)
-    assert (pool["b"].state, pool["b"].reason) == (EJECTED, "5 failures in a row, the last one remote")
+    assert (pool["b"].state, pool["b"].reason) == (EJECTED, "5 failures in a row, the last one a bad answer")
     pool.says("acde", 2.3)
     assert pool.tries(60.0) is None
 

@@ -111,6 +111,13 @@ def test_it_comes_up_and_answers(compose: Compose) -> None:
     assert httpx.get(f"{compose.url}/admin/upstreams").status_code in (401, 403)
 
 
+def test_an_operator_meets_one_gateway(compose: Compose) -> None:
+    """Through the front: the page shows one of them, and orders hold on that one, however often it is asked."""
+    headers = {"Authorization": f"Bearer {compose('exec', '-T', 'gateway-1', 'cat', '/run/tokens/admin').strip()}"}
+    asked = [httpx.get(f"{compose.url}/admin/upstreams?summary=true", headers=headers).json() for _ in range(8)]
+    assert len({each["gateway"]["id"] for each in asked}) == 1
+
+
 def test_instances_come_and_go_unnoticed(compose: Compose) -> None:
     """A stop in good order, and a start."""
     with Asking(compose.url) as asking:

@@ -217,6 +217,7 @@ async def test_the_gateway_tells_of_itself():
     view = gateway.view
     assert (view.workers(), view.draining(), view.required_services(), view.service_names()) == (1, False, ["orders"], ["orders"])
     assert view.uptime_s() >= 0
+    assert view.id not in ("", gateway_with().view.id)
     gateway.drain()
     assert view.draining()
     assert [route["prefix"] for route in view.routes()] == ["/api/{service}"]

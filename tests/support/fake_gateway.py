@@ -14,6 +14,7 @@ from lbgateway.controlplane.port import (
     InstanceOrder,
     InstanceView,
     KeysView,
+    OrderView,
     RedisView,
     ServiceHead,
     ServiceSummary,
@@ -72,6 +73,7 @@ class FakeGateway:
     """Services by name with their instances; or only `counts`, where no instance is looked at."""
 
     version = "1.2.3"
+    id = "9f3a0c11"
 
     def __init__(
         self,
@@ -95,6 +97,8 @@ class FakeGateway:
         self.numbers = Numbers(self.version)
         self.heads: dict[str, dict[str, Any]] = {}
         """What is otherwise with a service than `head` says."""
+        self.orders: dict[str, OrderView] = {}
+        """What operators want of an instance, by its id."""
         self.ring = Events(wall=lambda: 1.0)
         self.commands: list[tuple[str, Command]] = []
         self.built = 0
@@ -161,7 +165,7 @@ class FakeGateway:
     ) -> Iterator[ExplainedView]:
         for view in self.instances(name, state=state, after=after, only=only):
             facts = {"pickable": view["state"] == "ready", "why": view["state"], "check_output": view["reason"], "cost": 1.9}
-            yield ExplainedView(**view, **facts, order=None, adaptive=None, changes=[], picks=[])
+            yield ExplainedView(**view, **facts, order=self.orders.get(view["id"]), adaptive=None, changes=[], picks=[])
 
     def act(self, name: str, instance: str, command: Command) -> ExplainedView | list[str]:
         named = [*self.explain(name, only=instance)]

@@ -52,17 +52,3 @@ export function setPill(node, tone, word) {
   setAttribute(node, "data-tone", tone);
   setText(node, word);
 }
-
-let toastTimer = 0;
-
-/** Say that something is done, or was not. */
-export function toast(text, tone = "good") {
-  const toasts = document.getElementById("toasts");
-  toasts.replaceChildren(h("p", { class: "toast", "data-tone": tone, text }));
-  // A modal dialog covers all but the top layer.
-  toasts.popover = "manual";
-  if (toasts.matches(":popover-open")) toasts.hidePopover();
-  toasts.showPopover();
-  clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => toasts.hidePopover(), tone === "good" ? 5000 : 12000);
-}

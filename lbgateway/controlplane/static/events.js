@@ -3,6 +3,7 @@
 import { Refused, ask } from "./api.js";
 import { h, pill, setHidden } from "./dom.js";
 import * as format from "./format.js";
+import { TONES, USABLE } from "./states.js";
 
 const KEEP = 300;
 const AGAIN_MS = 2000;
@@ -79,7 +80,7 @@ export class EventsView {
 }
 
 function nameOf(kind, facts) {
-  if (kind === "ejection") return facts.to === "ejected" ? ["bad", "ejected"] : ["good", "back"];
+  if (kind === "ejection") return [TONES[facts.to] ?? "bad", USABLE.includes(facts.to) ? "back" : facts.to];
   if (kind === "breaker") return [{ closed: "good", half_open: "warn" }[facts.state] ?? "bad", "breaker"];
   if (kind === "reload") return [facts.ok ? "info" : "bad", "configuration"];
   return [{ missed: "warn", operator: "info" }[kind] ?? "muted", kind];

@@ -15,6 +15,7 @@ export class Drawer {
     this.shown = null;
     this.title = h("h2", { id: "drawer-title" });
     this.of = h("p", { class: "note" });
+    this.notice = h("div", { class: "notice", role: "status" });
     this.content = h("div", { class: "content" });
     this.element = h(
       "dialog",
@@ -24,6 +25,7 @@ export class Drawer {
         { class: "drawer-top" },
         h("div", {}, this.title, this.of),
         h("button", { type: "button", class: "quiet", text: "Close", on: { click: () => this.element.close() } }),
+        this.notice,
       ),
       this.content,
     );
@@ -74,7 +76,7 @@ export class Drawer {
     // Only what has changed: somebody may be reading, or about to press a button.
     const { generated_at: _, ...rest } = instance;
     const key = JSON.stringify(rest) + format.since(instance.since, now);
-    if (key === this.drawnFor) return;
+    if (key === this.drawnFor || this.isMarked()) return;
     this.drawnFor = key;
     const focused = this.content.contains(document.activeElement) ? document.activeElement.dataset.verb : null;
     this.content.replaceChildren(
@@ -97,6 +99,12 @@ export class Drawer {
     if (focused) (this.content.querySelector(`[data-verb="${focused}"]`) ?? this.content.querySelector("[data-verb]")).focus();
   }
 
+  /** Whether somebody has marked a part of it, an error to send to a colleague: that must not vanish under the mouse. */
+  isMarked() {
+    const marked = getSelection();
+    return !marked.isCollapsed && this.content.contains(marked.anchorNode);
+  }
+
   orders(instance) {
     const verbs = verbsFor(instance).map((verb) =>
       h("button", { type: "button", "data-verb": verb, text: titleOf(verb), on: { click: () => this.order(verb, instance) } }),
@@ -108,6 +116,7 @@ export class Drawer {
     const service = this.model.services.get(this.shown.service);
     const now = await confirmed(verb, service ?? { name: this.shown.service, usable: 2 }, instance);
     if (now) {
+      getSelection().removeAllRanges();
       if (this.shown?.name === nameOf(now)) this.render(now);
       this.onAct();
     }

@@ -2,7 +2,7 @@
 
 import { h, pill, setAttribute, setChildren, setHidden, setPill, setText } from "./dom.js";
 import * as format from "./format.js";
-import { InstanceMeters, nameOf } from "./model.js";
+import { InstanceMeters, nameOf, placeOf } from "./model.js";
 import { TONES } from "./states.js";
 
 /** So many lines to begin with; a reader may ask for more. */
@@ -115,13 +115,4 @@ class Line {
     texts.forEach((text, index) => setText(this.cells[index], text));
     setAttribute(this.cells[1], "data-tone", failureRatio > 0.01 ? "bad" : null);
   }
-}
-
-/** "10.0.0.7:9001 · n1 · zone a · weight 3"; an ordinary weight is not told. */
-function placeOf({ address, port, node, zone, weight }) {
-  const told = [`${address}:${port}`];
-  if (node) told.push(node);
-  if (zone) told.push(`zone ${zone}`);
-  if (weight !== 1) told.push(`weight ${weight}`);
-  return told.join(" · ");
 }

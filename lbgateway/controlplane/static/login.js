@@ -1,7 +1,7 @@
 // The door: asks for a token, once, when the gateway wants one.
 
 import { useToken } from "./api.js";
-import { h, setHidden, setText } from "./dom.js";
+import { h, setAttribute, setHidden, setText } from "./dom.js";
 
 export class Login {
   constructor(onToken) {
@@ -11,7 +11,7 @@ export class Login {
     this.element = h(
       "form",
       { class: "login" },
-      h("h2", { text: "Who is there?" }),
+      h("h2", { text: "Sign in" }),
       h("label", { for: "token", text: "Admin token, or a JWT with the admin scope" }),
       this.field,
       h("p", { class: "note", id: "token-note", text: "Kept in the memory of this page only: closing or reloading it forgets the token." }),
@@ -29,6 +29,7 @@ export class Login {
   /** Say why the door is closed; null for somebody who has only just come. */
   show(problem) {
     setHidden(this.problem, !problem);
+    setAttribute(this.field, "aria-invalid", problem ? "true" : null);
     setText(this.problem, problem ?? "");
     this.field.focus();
   }

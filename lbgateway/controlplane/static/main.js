@@ -1,7 +1,7 @@
 // The page: looks every two seconds, shows what has changed, and says so when it cannot.
 
 import { Refused, get, hasToken } from "./api.js";
-import { h, pill, setAttribute, setChildren, setHidden, setText, toast } from "./dom.js";
+import { h, pill, setAttribute, setChildren, setHidden, setText } from "./dom.js";
 import { EventStream, EventsView } from "./events.js";
 import { Drawer } from "./explain.js";
 import * as format from "./format.js";
@@ -11,9 +11,15 @@ import { Overview } from "./overview.js";
 import { RoutesView } from "./routes.js";
 import { ServicesView } from "./services.js";
 import { followTheme } from "./theme.js";
+import { toast } from "./toasts.js";
 
 const SUMMARY = "/admin/upstreams?summary=true";
 const MOST_S = 10;
+/** What `Model.take` may find out beside the numbers, and how it is told. */
+const NEWS = {
+  restarted: ["The gateway has restarted: counts begin anew.", "warn"],
+  several: ["Several gateways answer here in turn, each with its own numbers and orders. Open one of them by its own address.", "bad"],
+};
 
 const byId = (id) => document.getElementById(id);
 const [main, banner, live, about, tabs] = ["main", "banner", "live", "about", "tabs"].map(byId);
@@ -74,8 +80,8 @@ function lookSoon() {
 }
 
 function update(document) {
-  const restarted = model.take(document, Date.now());
-  if (restarted) toast("The gateway has restarted: counts begin anew.", "warn");
+  const news = model.take(document, Date.now());
+  if (NEWS[news]) toast(...NEWS[news]);
   const { version, workers, uptime_seconds } = document.gateway;
   setText(about, `${version} · ${format.plural(workers, "worker")} · up ${format.duration(uptime_seconds)}`);
   overview.render(model);
@@ -107,10 +113,9 @@ function found() {
   setHidden(live, false);
   setLive("good", "Live");
   if (lostAtMs !== null) {
-    const text = `Connected again after ${format.duration((Date.now() - lostAtMs) / 1000)}.`;
-    banner.replaceChildren(h("p", { "data-tone": "good", text }));
-    setTimeout(() => lostAtMs === null && banner.replaceChildren(), 5000);
+    toast(`Connected again after ${format.duration((Date.now() - lostAtMs) / 1000)}.`);
     lostAtMs = null;
+    past(null);
   }
   stream.start();
   if (!main.firstElementChild || main.firstElementChild === login.element || main.firstElementChild.tagName === "NOSCRIPT") navigate();
@@ -123,8 +128,16 @@ function lost(error) {
   if (lostAtMs !== null) return;
   lostAtMs = Date.now();
   const stale = model.envelope ? ` What you see is as of ${format.at(model.envelope.generated_at)}.` : "";
-  const again = h("button", { type: "button", class: "quiet", text: "Try now", on: { click: look } });
-  banner.replaceChildren(h("p", { "data-tone": "bad" }, `Connection lost: ${error.message}.${stale} Trying again … `, again));
+  past(`Connection lost: ${error.message}.${stale} Trying again …`);
+}
+
+/** Say that all of this is over and done with, also to who has an instance open; null: it is the present again. */
+function past(text) {
+  const again = () => h("button", { type: "button", class: "quiet", text: "Try now", on: { click: look } });
+  const notice = () => (text === null ? [] : [h("p", { class: "problem" }, h("span", { text }), again())]);
+  banner.replaceChildren(...notice());
+  drawer.notice.replaceChildren(...notice());
+  document.body.classList.toggle("past", text !== null);
 }
 
 function refused(error) {
@@ -136,7 +149,8 @@ function refused(error) {
 function shut(problem) {
   setHidden(live, false);
   setLive("warn", "Closed");
-  banner.replaceChildren();
+  lostAtMs = null;
+  past(null);
   closed = true;
   drawer.close();
   setHidden(tabs, true);

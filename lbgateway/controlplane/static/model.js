@@ -97,11 +97,13 @@ export class Model {
     this.rates = new Series();
     this.envelope = null;
     this.skewMs = 0;
+    this.before = new Set(); // the runs of gateways that have answered before the present one
+    this.several = false;
   }
 
-  /** Take over an answer to `/admin/upstreams?summary=true`; returns true if the gateway has restarted since the one before. */
+  /** Take over an answer to `/admin/upstreams?summary=true`; returns "restarted", "several" (once) or null: who has answered. */
   take(document, localMs) {
-    const restarted = this.envelope !== null && document.gateway.uptime_seconds < this.envelope.gateway.uptime_seconds;
+    const news = this.whoAnswers(document.gateway.id);
     const atMs = Date.parse(document.generated_at);
     const known = this.services;
     this.services = new Map();
@@ -113,7 +115,16 @@ export class Model {
     this.envelope = document;
     this.skewMs = atMs - localMs;
     this.rates.push(this.sum("requests_per_second"));
-    return restarted;
+    return news;
+  }
+
+  /** Another gateway than before is a new run of it; one that comes back after that was there all the time. */
+  whoAnswers(id) {
+    const before = this.envelope?.gateway.id ?? id;
+    if (id === before || this.several) return null;
+    this.several = this.before.has(id);
+    this.before.add(before);
+    return this.several ? "several" : "restarted";
   }
 
   sum(field) {
@@ -164,4 +175,13 @@ export class InstanceMeters {
 /** The name that the API takes for an instance, unique on every node. */
 export function nameOf(instance) {
   return `${instance.node}:${instance.id}`;
+}
+
+/** "10.0.0.7:9001 · n1 · zone a · weight 3"; an ordinary weight is not told. */
+export function placeOf({ address, port, node, zone, weight }) {
+  const told = [`${address}:${port}`];
+  if (node) told.push(node);
+  if (zone) told.push(`zone ${zone}`);
+  if (weight !== 1) told.push(`weight ${weight}`);
+  return told.join(" · ");
 }

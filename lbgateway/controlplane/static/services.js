@@ -5,10 +5,11 @@ import { h, setAttribute, setChildren, setHidden, setText } from "./dom.js";
 import * as format from "./format.js";
 import { ServiceRow } from "./service_row.js";
 import { SearchIndex } from "./search.js";
+import { severity } from "./states.js";
 
 const ORDERS = {
   name: ["By name", () => 0],
-  trouble: ["Most not ready first", (one, two) => two.notReady - one.notReady],
+  trouble: ["Worst first", (one, two) => severity(two) - severity(one) || two.notReady - one.notReady],
   rate: ["Most requests first", (one, two) => two.requests_per_second - one.requests_per_second],
   errors: ["Most errors first", (one, two) => (two.failureRatio ?? 0) - (one.failureRatio ?? 0)],
   latency: ["Slowest p99 first", (one, two) => (two.latency_ms.p99 ?? 0) - (one.latency_ms.p99 ?? 0)],

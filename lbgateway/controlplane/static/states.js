@@ -32,3 +32,8 @@ export function verdict(service) {
   if (service.ready < service.total) return ["warn", "degraded"];
   return ["good", "healthy"];
 }
+
+/** How bad that is: who has no instance at all is worse off than who lacks many. */
+export function severity(service) {
+  return ["good", "warn", "bad"].indexOf(verdict(service)[0]);
+}

@@ -41,7 +41,7 @@ def test_the_document_is_the_contract_s():
 
     assert body == {
         "generated_at": NOW,
-        "gateway": {"version": "1.2.3", "workers": 1, "uptime_seconds": 12.346},
+        "gateway": {"id": "9f3a0c11", "version": "1.2.3", "workers": 1, "uptime_seconds": 12.346},
         "discovery": {"provider": "consul", "state": "fresh", "age_seconds": 1.2, "last_error": None},
         "unexposed": [],
         "services": [{**head("orders"), "instances": [instance("orders-1")]}],
@@ -135,7 +135,7 @@ def test_one_service_is_its_object_and_the_envelope():
 
     assert body == {
         "generated_at": NOW,
-        "gateway": {"version": "1.2.3", "workers": 1, "uptime_seconds": 12.346},
+        "gateway": {"id": "9f3a0c11", "version": "1.2.3", "workers": 1, "uptime_seconds": 12.346},
         "discovery": {"provider": "consul", "state": "fresh", "age_seconds": 1.2, "last_error": None},
         **head("a"),
         "instances": PORT["a"],
