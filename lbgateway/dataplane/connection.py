@@ -78,12 +78,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.received = False
         """Whether any byte of an answer has come."""
         self.keep_alive = False
-        self._upgrading = False
-        self._bodyless = False
+        self._upgrading = self._bodyless = False
         # per response
         self._head_done = False
-        self._complete = False
-        self._broken = False
+        self._complete = self._broken = False
         self._fed_bytes = 0
         self._trailers: list[bytes] | None = None
         self._pieces: list[bytes] = []
@@ -233,6 +231,8 @@ class UpstreamConnection(asyncio.Protocol):
             head.chunked = True
         elif fate is Field.UPGRADE:
             head.upgrade = value
+        elif fate is Field.TRAILER:
+            head.trailer = value if head.trailer is None else head.trailer + b", " + value
 
     def on_headers_complete(self) -> None:
         if self._complete:

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from lbgateway.errors import GatewayError
 
 
+LINE_BYTES, FIELD_BYTES, END_BYTES = len(b"  HTTP/1.1\r\n"), len(b": \r\n"), len(b"\r\n")
+"""What a head has besides method, target, names and values: per line, per field, in the end."""
+
+
 def framing_error(head: RequestHead, limits: Limits) -> GatewayError | None:
     """Why a complete head is refused, or None. A head with the same Host as the one before it, read whole, need not be asked about."""
-    size = sum(map(len, head.lines)) + len(head.target) + head.special_bytes + len(head.hosts or b"")
-    if size > limits.max_head_bytes:
-        return UriTooLong(close=True) if len(head.target) > limits.max_head_bytes else HeadersTooLarge(close=True)
-    if len(head.lines) // 4 + head.specials >= limits.max_headers:
+    if head_bytes(head) > limits.max_head_bytes:
+        error = too_large(head, limits)
+        error.close = True
+        return error
+    if len(head.lines) // 4 + head.specials + (head.hosts is not None) > limits.max_headers:
         return HeadersTooLarge("Too many header fields", close=True)
     if head.version not in ("1.1", "1.0"):
         return BadRequest("Only HTTP/1.1 and HTTP/1.0 are spoken here", close=True)
@@ -33,9 +38,18 @@ def framing_error(head: RequestHead, limits: Limits) -> GatewayError | None:
     return None
 
 
+def head_bytes(head: RequestHead) -> int:
+    """The size of a complete head, from its first byte to the empty line; more blanks around values than usual are not counted."""
+    size = len(head.method) + len(head.target) + LINE_BYTES + sum(map(len, head.lines)) + END_BYTES
+    size += head.special_bytes + FIELD_BYTES * head.specials
+    return size if head.hosts is None else size + len(b"Host") + len(head.hosts) + FIELD_BYTES
+
+
+def line_bytes(head: RequestHead) -> int:
+    """The size of a request line, with its end."""
+    return len(head.method) + len(head.target) + LINE_BYTES
+
+
 def too_large(head: RequestHead, limits: Limits) -> GatewayError:
-    """Why a head is refused that is not complete, and longer than allowed already."""
-    no_field = len(head.lines) == 1 and not head.specials and head.hosts is None
-    # A first field may be on its way as well: the longer of the two decides.
-    in_request_line = no_field and len(head.target) > limits.max_head_bytes // 2
-    return UriTooLong() if in_request_line else HeadersTooLarge()
+    """Why a head is refused that is longer than allowed, complete or not: its request line alone is, or all together."""
+    return UriTooLong() if line_bytes(head) > limits.max_head_bytes else HeadersTooLarge()

@@ -50,6 +50,7 @@ class Field(IntEnum):
     TE = 10
     DATE = 11
     ORIGIN = 12
+    TRAILER = 13
 
 
 PLAIN_CONNECTION = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"Close"))
@@ -59,8 +60,8 @@ PASS, HOST_FIELD, AUTHORIZATION, DATE = Field.PASS, Field.HOST, Field.AUTHORIZAT
 CONTENT_LENGTH, CONNECTION = Field.CONTENT_LENGTH, Field.CONNECTION
 """An enum's member costs a lookup in its metaclass on every use: on the warm path names are bound once."""
 
-HOP_BY_HOP = (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"http2-settings")
-"""Meant for the next hop only; ``Connection``, ``TE``, ``Transfer-Encoding`` and ``Upgrade`` have fates of their own."""
+HOP_BY_HOP = (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"http2-settings", b"trailers")
+"""Meant for the next hop only; ``Connection``, ``TE``, ``Transfer-Encoding``, ``Upgrade`` and ``Trailer`` have fates of their own."""
 
 EXPLAIN = b"x-gateway-explain"
 """Between an operator and this gateway only, in either direction."""
@@ -76,6 +77,7 @@ _REQUEST_FATES = {
     b"authorization": Field.AUTHORIZATION,
     b"origin": Field.ORIGIN,
     b"te": Field.TE,
+    b"trailer": Field.TRAILER,
     **dict.fromkeys((b"forwarded", b"x-real-ip", b"x-request-id", EXPLAIN), Field.FORWARDED),
 }
 
@@ -86,6 +88,7 @@ _RESPONSE_FATES = {
     b"connection": Field.CONNECTION,
     b"upgrade": Field.UPGRADE,
     b"date": Field.DATE,
+    b"trailer": Field.TRAILER,
 }
 
 AS_VARIABLE = bytes(ord(chr(code).lower()) if chr(code).isalnum() and code < 128 else ord("-") for code in range(256))
@@ -159,6 +162,7 @@ class RequestHead:
         "specials",
         "target",
         "te",
+        "trailer",
         "trailers",
         "upgrade",
         "version",
@@ -186,6 +190,7 @@ class RequestHead:
         self.connection: bytes | None = None
         self.upgrade: bytes | None = None
         self.te: bytes | None = None
+        self.trailer: bytes | None = None
         self.trailers: list[bytes] | None = None
         # what others need to know
         self.hosts: bytes | None = None
@@ -211,11 +216,10 @@ class ResponseHead:
     lines: list[bytes]
     status = 0
     content_length = -1
-    chunked = False
-    until_eof = False
-    dated = False
+    chunked = until_eof = dated = False
     connection: bytes | None = None
     upgrade: bytes | None = None
+    trailer: bytes | None = None
     rendered: tuple[Route, bool, bytes] | None = None
     """What `message.response_head` made of it, for which route, and whether for a client that speaks TLS."""
 
@@ -249,14 +253,10 @@ def upgrade_wanted(head: RequestHead) -> bytes | None:
 
 
 def named_by_connection(head_connection: bytes | None) -> list[bytes]:
-    """Names that ``Connection`` declares hop-by-hop, apart from its own options. Empty almost always.
-
-    ``Connection: host`` and the like would take away what framing and routing stand on: those are never dropped.
-    """
+    """Names that ``Connection`` declares hop-by-hop, apart from its own options; what frames and routes is written anew anyway."""
     if head_connection is None:
         return []
-    keep = (b"keep-alive", b"close", b"upgrade", b"te", b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie")
-    return [name for name in tokens(head_connection) if name not in keep]
+    return [name for name in tokens(head_connection) if name not in (b"keep-alive", b"close", b"upgrade", b"te")]
 
 
 # -- putting heads together ----------------------------------------------------------------------
@@ -293,7 +293,7 @@ def trailer_allowed(name: bytes) -> bool:
 
 
 _FORBIDDEN_TRAILERS = frozenset((
-    b"trailer", b"cookie", b"set-cookie", b"content-type", b"content-encoding", b"content-range", b"cache-control",
+    b"cookie", b"set-cookie", b"content-type", b"content-encoding", b"content-range", b"cache-control",
     b"www-authenticate", b"age", b"expires", b"date", b"location", b"retry-after", b"vary", b"warning", b"via", b"proxy-status",
     b"max-forwards", b"range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range",
 ))  # fmt: skip

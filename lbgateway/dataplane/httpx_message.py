@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HIGH_WATER_BYTES = 64 * 1024
 """More than this of a request's body waits for httpx: the exchange is asked to wait, until all of it has been taken."""
 
-HOPS_OWN = frozenset((b"connection", b"upgrade", b"te", b"expect"))
+HOPS_OWN = frozenset((b"connection", b"upgrade", b"te", b"trailer", b"expect"))
 """What the gateway says to its neighbour in HTTP/1.1; httpx can neither do it nor, in HTTP/2, say it."""
 
 FRAMING = (b"content-length", b"transfer-encoding")

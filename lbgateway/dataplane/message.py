@@ -45,7 +45,7 @@ def _request_framing(head: RequestHead) -> bytes:
     upgrade = head.upgrade
     fields = b""
     if head.chunked:
-        fields = b"Transfer-Encoding: chunked\r\n"
+        fields = b"Transfer-Encoding: chunked\r\n" + _trailer(head)
     elif head.content_length >= 0:
         fields = b"Content-Length: %d\r\n" % head.content_length
     if head.expect_continue and head.has_body:
@@ -55,6 +55,11 @@ def _request_framing(head: RequestHead) -> bytes:
     if head.te is not None and b"trailers" in tokens(head.te) and head.connection is not None and b"te" in tokens(head.connection):
         fields += b"TE: trailers\r\nConnection: TE\r\n"
     return fields
+
+
+def _trailer(head: RequestHead | ResponseHead) -> bytes:
+    """Which trailer fields a body in chunks announces; without chunks there can be none (RFC 9110, 6.6.2)."""
+    return b"" if head.trailer is None else b"Trailer: %b\r\n" % head.trailer
 
 
 def response_head(exchange: Exchange, head: ResponseHead) -> bytes:
@@ -87,7 +92,7 @@ def _response_fields(exchange: Exchange, head: ResponseHead) -> bytes:
     if head.content_length >= 0 and head.status != 204:
         framing = b"Content-Length: %d\r\n" % head.content_length
     elif exchange.chunked_out:
-        framing = b"Transfer-Encoding: chunked\r\n"
+        framing = b"Transfer-Encoding: chunked\r\n" + _trailer(head)
     if not head.dated:
         date = exchange.plane.date_line
     if not exchange.keep_alive:

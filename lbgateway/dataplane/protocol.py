@@ -159,7 +159,7 @@ class GatewayProtocol(ClientConnection):
             head.upgrade = None if head.has_body else upgrade_wanted(head)
         error = None
         if self._fed_bytes or self._big_read or head.hosts != self._host or head.version != "1.1":
-            self._fed_bytes, self._big_read = 0, False
+            self._fed_bytes = 0
             error = framing_error(head, self.plane.limits)
             if error is None and head.version == "1.1":
                 self._host = head.hosts or b""

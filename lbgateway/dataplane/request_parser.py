@@ -75,10 +75,8 @@ class RequestParser(asyncio.Protocol):
         self.head = NO_HEAD
         self.feeding: Handler | Queued | None = None
         self._reading_head = False
-        self._in_message = False
-        self._ignoring = False
-        self._fed_bytes = 0
-        self._big_read = False
+        self._in_message = self._ignoring = False
+        self._fed_bytes, self._big_read = 0, False
         self._early: bytes | None = None
         # what need not be read again
         self._host = b""
@@ -107,8 +105,7 @@ class RequestParser(asyncio.Protocol):
         if self.mode is not HTTP:
             self._on_bytes(data)
             return
-        if len(data) > self.plane.limits.max_head_bytes:
-            self._big_read = True
+        self._big_read = len(data) > self.plane.limits.max_head_bytes
         in_head, in_message = self._reading_head, self._in_message
         try:
             self.parser.feed_data(data)
@@ -122,6 +119,7 @@ class RequestParser(asyncio.Protocol):
             # A read that began with something else may be full of it: its part of the head is weighed when the head is complete.
             self._fed_bytes += len(data) if in_head or not (in_message or b"\r\n\r\n" in data) else 1
             if self._fed_bytes > self.plane.limits.max_head_bytes:
+                self.head.method = self.parser.get_method()
                 self._refuse(too_large(self.head, self.plane.limits))
         elif self._in_message:
             self._weigh_framing(data)
@@ -233,6 +231,8 @@ class RequestParser(asyncio.Protocol):
             head.expect_continue = value.strip().lower() == b"100-continue"
         elif fate is Field.TE:
             head.te = value
+        elif fate is Field.TRAILER:
+            head.trailer = value if head.trailer is None else head.trailer + b", " + value
         elif fate is Field.FORWARDED:
             head.forwarded = [*(head.forwarded or ()), (name.lower(), value.strip())]
 

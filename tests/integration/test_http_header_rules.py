@@ -70,6 +70,8 @@ def test_the_request_arrives_with_its_own_fields(plain: Pair) -> None:
         "Proxy-Connection: keep-alive",
         "Proxy-Authorization: Basic eDp5",
         "Proxy-Authenticate: Basic",
+        "Trailer: X-Sum",
+        "Trailers: X-Sum",
         "TE: trailers, deflate",
         "HTTP2-Settings: AAMAAABkAAQAAP__",
         "Upgrade: websocket",
@@ -84,21 +86,24 @@ def test_hop_by_hop_fields_of_a_request_end_here(plain: Pair, line: str) -> None
     assert request.get("X-End") == "here"
 
 
-@pytest.mark.parametrize("options", ["X-Private", "close, x-private", "x-private,keep-alive", "X-PRIVATE , Other"])
+@pytest.mark.parametrize("options", ["X-Private", "close, x-private", "X-PRIVATE , keep-alive", "Cookie, Authorization, x-private"])
 def test_fields_named_by_connection_end_here(plain: Pair, options: str) -> None:
     """`Connection` may declare any field to be hop-by-hop."""
-    request = seen(plain, f"Connection: {options}", "X-Private: 1", "x-private: 2", "X-Public: 3")
+    credentials = ("Authorization: Bearer x", "Cookie: a=b")
+    request = seen(plain, f"Connection: {options}", "X-Private: 1", "x-private: 2", "X-Public: 3", *credentials)
 
     assert request.all("X-Private") == []
+    assert ({"authorization", "cookie"} <= request.names()) is ("Cookie" not in options)
     assert request.get("X-Public") == "3"
     assert "connection" not in request.names()
 
 
-@pytest.mark.parametrize("name", ["Host", "X-Forwarded-For", "X-Request-Id", "Via", "X-User-Id"])
+@pytest.mark.parametrize("name", ["Host", "X-Forwarded-For", "X-Request-Id", "Via", "X-User-Id", "Content-Length, Transfer-Encoding"])
 def test_connection_cannot_take_away_what_the_gateway_adds(plain: Pair, name: str) -> None:
     """What an upstream's trust stands on is written after the client's wishes are dealt with."""
-    request = seen(plain, f"Connection: {name}")
+    request = seen(plain, f"Connection: {name}", "Content-Length: 0")
 
+    assert request.get("Content-Length") == "0"
     assert request.all("Host") == ["shop.example:8080"]
     assert request.get("X-Forwarded-For") == "127.0.0.1"
     assert request.get("Via") == "1.1 lbgateway"
@@ -107,7 +112,10 @@ def test_connection_cannot_take_away_what_the_gateway_adds(plain: Pair, name: st
 
 @pytest.mark.parametrize(
     "line",
-    ["Keep-Alive: timeout=5", "Proxy-Authenticate: Basic", "Connection: X-Private", "Connection: close, x-private", "Upgrade: h2"],
+    [
+        "Keep-Alive: timeout=5", "Proxy-Authenticate: Basic", "Connection: X-Private", "Connection: close, x-private", "Upgrade: h2",
+        "Trailer: X-Sum", "Trailers: X-Sum",
+    ],
 )
 def test_hop_by_hop_fields_of_a_response_end_here(plain: Pair, line: str) -> None:
     """The same rule in the other direction."""

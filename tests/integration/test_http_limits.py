@@ -94,15 +94,49 @@ def test_a_head_that_is_too_large_is_refused(pair: Pair, data: bytes, expected: 
     assert upstream.nobody()
 
 
+def head_of(size: int) -> bytes:
+    """A request whose head has exactly that size."""
+    frame = b"GET /health/live HTTP/1.1\r\nHost: a\r\nX-Long: \r\n\r\n"
+    return frame.replace(b"Long: ", b"Long: ".ljust(6 + size - len(frame), b"x"))
+
+
+def line_of(size: int) -> bytes:
+    """A request whose first line has exactly that size, its end included."""
+    return b"GET /api/nobody/".ljust(size - len(b" HTTP/1.1\r\n"), b"x") + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
 @pytest.mark.parametrize("size", [100_000, 64])
 def test_a_head_of_just_the_limit_passes(pair: Pair, size: int) -> None:
-    """The limit itself is allowed."""
+    """The limit itself is allowed, one byte more is not."""
     gateway, _ = pair
-    frame = b"GET /health/live HTTP/1.1\r\nHost: a\r\nX-Long: \r\n\r\n"
     client = gateway.connect()
     for _ in range(2):
-        drip(client, frame.replace(b"Long: ", b"Long: " + b"x" * (4096 - len(frame))), size)
+        drip(client, head_of(4096), size)
         assert client.message().status == 200
+    drip(client, head_of(4097), size)
+    assert client.message().status == 431
+
+
+@pytest.mark.parametrize("size", [100_000, 64])
+@pytest.mark.parametrize(("data", "status"), [(line_of(4096 - 11), 404), (line_of(4096), 431), (line_of(4097), 414)])
+def test_the_line_alone_decides_what_is_said(pair: Pair, data: bytes, status: int, size: int) -> None:
+    """414 if it could not have fitted whatever stands below it."""
+    client = pair[0].connect()
+    drip(client, data, size)
+    assert client.message().status == status
+
+
+SMALL_POST = b"POST /health/live HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+
+
+@pytest.mark.parametrize("first", [head_of(100), SMALL_POST])
+def test_a_head_behind_another_request_is_weighed_by_itself(pair: Pair, first: bytes) -> None:
+    """Pipelined in one read: each may have all of the limit, and none of them more."""
+    gateway, _ = pair
+    client = gateway.connect().send(first + head_of(4096) + head_of(4096) + head_of(4097) + head_of(100))
+    assert client.message().status in (200, 405)
+    assert [client.message().status for _ in range(3)] == [200, 200, 431]
+    assert client.ended(1)
 
 
 @pytest.mark.parametrize(("count", "status"), [(16, 200), (17, 431), (100, 431)])

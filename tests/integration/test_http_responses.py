@@ -102,6 +102,16 @@ def test_trailers_pass_in_both_directions_but_for_dangerous_ones(pair: Pair) -> 
     assert request.get("Trailer") == answer.get("Trailer") == "X-Sum"
 
 
+@pytest.mark.parametrize(("asking", "announced"), [(GET_11, "X-Sum, Y-Sum"), (GET_10, None)])
+def test_trailers_are_announced_where_they_can_come(pair: Pair, asking: bytes, announced: str | None) -> None:
+    """In chunks, by whatever many fields; a client of HTTP/1.0 gets none, so it is promised none."""
+    head = lines("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Trailer: X-Sum", "trailer: Y-Sum")
+    client, _ = exchange(pair, asking, head + b"1\r\na\r\n" + lines("0", "X-Sum: 1"))
+    answer = client.message()
+
+    assert (answer.body, answer.get("Trailer"), answer.trailers) == (b"a", announced, (("X-Sum", "1"),) if announced else ())
+
+
 @pytest.mark.parametrize("line", ["Content-Length: 3", "Transfer-Encoding: chunked"])
 def test_framing_behind_a_body_is_refused(pair: Pair, line: str) -> None:
     """There is no innocent reason for it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbgateway.dataplane.framing import framing_error, too_large
+from lbgateway.dataplane.framing import framing_error, head_bytes, line_bytes, too_large
 from lbgateway.dataplane.head import RequestHead
 from lbgateway.dataplane.plane import Limits
 
@@ -32,6 +32,7 @@ def head_of(*fields: tuple[bytes, bytes], hosts: bytes | None = b"shop.example",
         (head_of((b"A", b"b" * 990)), "headers_too_large"),
         (head_of(target=b"/" + b"a" * 1000), "uri_too_long"),
         (head_of((b"A", b"b" * 900), target=b"/" + b"a" * 900), "headers_too_large"),
+        (head_of(*[(b"A", b"b")] * 5, hosts=None, version="1.0"), None),
         (head_of(hosts=b"a" * 1000), "headers_too_large"),
         (head_of(hosts=None), "bad_request"),
         (head_of(hosts=b" "), "bad_request"),
@@ -62,15 +63,32 @@ def test_fields_of_our_own_count_as_well():
     assert framing_error(head, LIMITS) is not None
 
 
-@pytest.mark.parametrize(
-    ("head", "slug"),
-    [
-        (head_of(hosts=None, target=b"/" + b"a" * 900), "uri_too_long"),
-        (head_of(hosts=None, target=b"/"), "headers_too_large"),
-        (head_of(target=b"/" + b"a" * 900), "headers_too_large"),
-        (head_of((b"A", b"b"), hosts=None, target=b"/" + b"a" * 900), "headers_too_large"),
-    ],
-)
-def test_an_endless_head_is_refused_for_what_is_endless_in_it(head, slug):
-    """The request line, or a field."""
-    assert too_large(head, LIMITS).slug == slug
+@pytest.mark.parametrize("hosts", [b"shop.example", None])
+def test_a_head_of_exactly_the_limits_passes(hosts):
+    """And not one byte, and not one field more: Host counts like all others, where there is one."""
+    head = head_of(hosts=hosts, version="1.0")
+    head.method, head.specials, head.special_bytes = b"GET", 1, len(b"TE" + b"trailers")
+    wire = b"GET / HTTP/1.0\r\n" + (b"Host: shop.example\r\n" if hosts else b"") + b"TE: trailers\r\nA: \r\n\r\n"
+    fill = [b"A", b": ", b"b" * (1000 - len(wire)), b"\r\n"]
+    head.lines += fill
+    assert head_bytes(head) == 1000
+    assert framing_error(head, LIMITS) is None
+    fill[2] += b"b"
+    head.lines[-4:] = fill
+    assert framing_error(head, LIMITS).slug == "headers_too_large"
+
+    few = head_of(*[(b"A", b"b")] * (4 if hosts else 5), hosts=hosts, version="1.0")
+    assert framing_error(few, LIMITS) is None
+    few.lines += (b"A", b": ", b"b", b"\r\n")
+    assert framing_error(few, LIMITS).detail == "Too many header fields"
+
+
+@pytest.mark.parametrize(("size", "slug"), [(1000, "headers_too_large"), (1001, "uri_too_long")])
+def test_a_request_line_is_too_long_only_by_itself(size, slug):
+    """With fields that do not fit beside it, or without; 414 says that nothing else would have helped."""
+    target = b"/".ljust(size - len(b"GET  HTTP/1.1\r\n"), b"a")
+    for head in (head_of(hosts=None, target=target), head_of((b"A", b"b" * 5000), target=target)):
+        head.method = b"GET"
+        assert line_bytes(head) == size
+        assert too_large(head, LIMITS).slug == slug
+        assert framing_error(head, LIMITS).slug == slug
