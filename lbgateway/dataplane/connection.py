@@ -208,7 +208,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._complete:
             return
         if self._head_done:
-            if trailer_allowed(name):
+            if trailer_allowed(name, self._head.connection):
                 self._trailers = self._trailers or []
                 self._trailers += (name, b": ", value, b"\r\n")
             return

@@ -45,7 +45,14 @@ from lbgateway.dataplane.exchange_state import (
 )
 from lbgateway.dataplane.explanation import explained, explanation_lines
 from lbgateway.dataplane.head import EXPLAIN, LAST_CHUNK, chunk, last_chunk
-from lbgateway.dataplane.message import forwarded_request, informational_response, response_head, switching_response
+from lbgateway.dataplane.message import (
+    forwarded_request,
+    informational_response,
+    request_trailers,
+    response_head,
+    response_trailers,
+    switching_response,
+)
 from lbgateway.dataplane.request_ids import IDS, draw
 from lbgateway.dataplane.target import without_parameters
 from lbgateway.errors import (
@@ -385,7 +392,7 @@ class Exchange(ExchangeState):
         if self.phase is SETTLED:
             return
         if self.head.chunked:
-            self._end_chunks(last_chunk(trailers) if trailers else LAST_CHUNK)
+            self._end_chunks(last_chunk(request_trailers(self, trailers)) if trailers else LAST_CHUNK)
         if self.phase in (CONNECTING, WAITING) and self.upstream.hedging is not None and self.head.method in IDEMPOTENT:
             self.upstream.hedging.watch(self, monotonic())
         if self.phase is WAITING:
@@ -426,7 +433,7 @@ class Exchange(ExchangeState):
     def on_informational(self, head: ResponseHead) -> None:
         """1xx: passed on as it is, to clients that can know it (RFC 9110, 15.2)."""
         if self.head.version == "1.1":
-            self.downstream.write(informational_response(head))
+            self.downstream.write(informational_response(self, head))
 
     def on_response_head(self, head: ResponseHead) -> None:
         """The final answer begins: which of the attempts it was, and how its body will be framed, is settled."""
@@ -525,7 +532,7 @@ class Exchange(ExchangeState):
         if self.chunked_out:
             if pieces:
                 out.append(chunk(pieces))
-            out.append(last_chunk(trailers) if trailers else LAST_CHUNK)
+            out.append(last_chunk(response_trailers(self, trailers)) if trailers else LAST_CHUNK)
         else:
             out += pieces
         data = b"".join(out)

@@ -286,10 +286,11 @@ def last_chunk(trailers: list[bytes]) -> bytes:
     return b"".join((b"0\r\n", *trailers, b"\r\n"))
 
 
-def trailer_allowed(name: bytes) -> bool:
-    """Whether a trailer field may be passed on: nothing that frames, routes, authenticates or is hop-by-hop (RFC 9110, 6.5.1)."""
+def trailer_allowed(name: bytes, connection: bytes | None) -> bool:
+    """Whether a field behind a body may pass, beside the message's `connection`: nothing of RFC 9110, 6.5.1, and nothing hop-by-hop."""
     lower = name.translate(AS_VARIABLE)
-    return lower not in _REQUEST_FATES and lower not in _FORBIDDEN_TRAILERS and not lower.startswith(b"x-forwarded-")
+    forbidden = lower in _REQUEST_FATES or lower in _FORBIDDEN_TRAILERS or lower.startswith(b"x-forwarded-")
+    return not forbidden and name.lower() not in named_by_connection(connection)
 
 
 _FORBIDDEN_TRAILERS = frozenset((

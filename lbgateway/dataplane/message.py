@@ -102,20 +102,35 @@ def _response_fields(exchange: Exchange, head: ResponseHead) -> bytes:
     return b"".join((STATUS_LINES[head.status], *lines, framing, date, connection, careful, b"Via: 1.1 lbgateway\r\n"))
 
 
-def informational_response(head: ResponseHead) -> bytes:
-    """An interim response, as it came."""
-    lines = head.lines
-    if head.connection is not None:
-        lines = without(lines, named_by_connection(head.connection))
-    return b"".join((STATUS_LINES[head.status], *lines, b"\r\n"))
+def request_trailers(exchange: Exchange, trailers: list[bytes]) -> list[bytes]:
+    """The fields behind a request's body that go on; what its head may not say, they may not: some servers merge the two."""
+    edits = exchange.route.request_edits
+    if exchange.trace is not None:
+        trailers = without(trailers, exchange.trace.replaced)
+    return trailers if edits is None else edits.dropping(trailers)
+
+
+def response_trailers(exchange: Exchange, trailers: list[bytes]) -> list[bytes]:
+    """The fields behind a response's body that go on."""
+    edits = exchange.route.response_edits
+    return trailers if edits is None else edits.dropping(trailers)
+
+
+def informational_response(exchange: Exchange, head: ResponseHead) -> bytes:
+    """An interim response, as it came but for what the route takes away."""
+    edits = exchange.route.response_edits
+    lines = _end_to_end(head)
+    return b"".join((STATUS_LINES[head.status], *(lines if edits is None else edits.dropping(lines)), b"\r\n"))
 
 
 def switching_response(exchange: Exchange, head: ResponseHead) -> bytes:
     """101: the one response whose ``Connection`` and ``Upgrade`` pass."""
+    edits = exchange.route.response_edits
+    lines = _end_to_end(head)
     return b"".join(
         (
             STATUS_LINES[101],
-            *head.lines,
+            *(lines if edits is None else edits.apply(lines)),
             b"Connection: Upgrade\r\nUpgrade: ",
             head.upgrade or b"",
             b"\r\nVia: 1.1 lbgateway\r\nX-Request-Id: ",
@@ -123,3 +138,8 @@ def switching_response(exchange: Exchange, head: ResponseHead) -> bytes:
             b"\r\n\r\n",
         )
     )
+
+
+def _end_to_end(head: ResponseHead) -> list[bytes]:
+    """Its fields without those that ``Connection`` names."""
+    return head.lines if head.connection is None else without(head.lines, named_by_connection(head.connection))

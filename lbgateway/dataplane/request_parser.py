@@ -204,7 +204,7 @@ class RequestParser(asyncio.Protocol):
         head.special_bytes += len(name) + len(value)
         if head.special_bytes > self.plane.limits.max_head_bytes:
             raise BadRequest("Too many trailer fields", close=True)
-        if trailer_allowed(name) and self.plane.request_rules[name] is PASS:
+        if trailer_allowed(name, head.connection) and self.plane.request_rules[name] is PASS:
             if head.trailers is None:
                 head.trailers = []
             head.trailers += (name, b": ", value, b"\r\n")

@@ -64,12 +64,17 @@ class HeaderEdits:
 
     def apply(self, lines: list[bytes], *, start: int = 0) -> list[bytes]:
         """A new list: fields as (name, b": ", value, CRLF) flattened from slot `start` on; what is before stays."""
+        kept = self.dropping(lines, start=start)
+        if self.added:
+            kept.append(self.added)
+        return kept
+
+    def dropping(self, lines: list[bytes], *, start: int = 0) -> list[bytes]:
+        """The same without what is added: for trailers and interim responses, in which nobody looks for it."""
         kept = lines[:start]
         for index in range(start, len(lines), 4):
             if lines[index].translate(AS_VARIABLE) not in self.dropped:
                 kept += lines[index : index + 4]
-        if self.added:
-            kept.append(self.added)
         return kept
 
 

@@ -17,6 +17,7 @@ import jwt
 import pytest
 
 from lbgateway.dataplane.recorder import BURST
+from lbgateway.dataplane.request_ids import IDS, draw
 from lbgateway.dataplane.trace import Tracing
 from lbgateway.policies.identity import Identity
 from lbgateway.policies.memory import digest_of
@@ -111,6 +112,7 @@ def warmed(world: World, fields: tuple[str, ...], *, repeats: bool) -> tuple[Cli
 def spent(client: Client, upstream: Peer, request: bytes, response: bytes) -> Calls:
     """The calls of one exchange, fed as asyncio would: one read on each side."""
     protocol, connection = client.protocol, upstream.transport.protocol
+    IDS.append(draw())  # one request in 512 draws for the others
     with Calls() as calls:
         protocol.data_received(request)
         connection.data_received(response)

@@ -130,11 +130,16 @@ def test_long_names_are_judged_but_not_remembered():
         (b"Content-Type", False),
         (b"Trailer", False),
         (b"Connection", False),
+        (b"X-Gateway-Explain", False),
+        (b"X-Real-Ip", False),
+        (b"X-Hop", False),
+        (b"x-hop", False),
     ],
 )
 def test_which_trailers_pass(name, allowed):
-    """Nothing that frames, routes, authenticates (RFC 9110, 6.5.1)."""
-    assert trailer_allowed(name) is allowed
+    """Nothing that frames, routes, authenticates (RFC 9110, 6.5.1), or that ``Connection`` keeps to the hop."""
+    assert trailer_allowed(name, b"keep-alive, X-Hop") is allowed
+    assert trailer_allowed(name, None) is (allowed or name.lower() == b"x-hop")
 
 
 @pytest.mark.parametrize(

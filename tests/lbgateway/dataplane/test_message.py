@@ -179,3 +179,51 @@ def test_interim_responses_lose_the_fields_of_their_hop():
     client = world.client().sends(get())
     world.connects().sends(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n")
     assert client.got() == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+
+EDITS = "%s: {set: {X-Shop: main}, add: {X-Tag: a}, remove: [X-Debug]}"
+BEHIND = b"X-Sum: 1\r\nx_shop: other\r\nX.Debug: 1\r\nX-Tag: b\r\nX-Hop: 1\r\n"
+CHUNKED = ("Transfer-Encoding: chunked", "Connection: X-Hop")
+
+
+def test_what_a_head_may_not_say_comes_behind_the_body_neither():
+    """Some services merge trailers into the head. What a route adds to the head is not added once more."""
+    world = World(ROUTE % (EDITS % "request_headers"), orders=1)
+    world.client().sends(request("POST", "/api/orders/", *CHUNKED) + b"1\r\na\r\n0\r\n" + BEHIND + b"\r\n")
+    head, body = world.connects().got().split(b"\r\n\r\n", 1)
+    assert body == b"1\r\na\r\n0\r\nX-Sum: 1\r\nX-Tag: b\r\n\r\n"
+    assert (head.count(b"X-Shop: main"), head.count(b"X-Tag: a")) == (1, 1)
+
+
+def test_nor_does_it_behind_the_body_of_a_response():
+    """A client reads fields there like others; so with those of CORS, where the gateway speaks for all."""
+    text = "cors: {allow_origins: ['https://app.example']}\n" + ROUTE % (EDITS % "response_headers")
+    world = World(text, orders=1)
+    client = world.client().sends(get())
+    behind = BEHIND + b"Access-Control-Allow-Origin: *\r\n"
+    world.connects().sends("\r\n".join(("HTTP/1.1 200 OK", *CHUNKED, "", "1", "a", "0", "")).encode() + behind + b"\r\n")
+    head, body = client.got().split(b"\r\n\r\n", 1)
+    assert body == b"1\r\na\r\n0\r\nX-Sum: 1\r\nX-Tag: b\r\n\r\n"
+    assert (head.count(b"X-Shop: main"), head.count(b"X-Tag: a")) == (1, 1)
+
+
+def test_where_nothing_is_left_behind_a_body_the_last_chunk_is_bare():
+    """Each way."""
+    world = World(ROUTE % "request_headers: {remove: [X-Sum]}, response_headers: {remove: [X-Sum]}", orders=1)
+    client = world.client().sends(request("POST", "/api/orders/", CHUNKED[0]) + b"0\r\nX-Sum: 1\r\n\r\n")
+    upstream = world.connects()
+    assert upstream.got().endswith(b"\r\n\r\n0\r\n\r\n")
+    upstream.sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 1\r\n\r\n")
+    assert client.got().endswith(b"\r\n\r\n0\r\n\r\n")
+
+
+def test_what_a_route_takes_from_a_response_is_in_none_before_it_either():
+    """Interim ones, and the switch to another protocol, which has what is added as well."""
+    fields = "X-Debug: 1\r\nx_shop: other\r\nX-Hop: 1\r\nLink: </a>\r\n"
+    world = World(ROUTE % (EDITS % "response_headers"), orders=1)
+    client = world.client().sends(get("/api/orders/", "Connection: Upgrade", "Upgrade: websocket"))
+    upstream = world.connects().sends(f"HTTP/1.1 103 Early Hints\r\n{fields}Connection: X-Hop\r\n\r\n".encode())
+    assert client.got() == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    upstream.sends(f"HTTP/1.1 101 Switching Protocols\r\n{fields}Connection: Upgrade, X-Hop\r\nUpgrade: websocket\r\n\r\n".encode())
+    lines = client.got().split(b"\r\n")
+    assert lines[1:6] == [b"Link: </a>", b"X-Shop: main", b"X-Tag: a", b"Connection: Upgrade", b"Upgrade: websocket"]

@@ -96,6 +96,7 @@ def test_header_edits_drop_names_and_append_lines():
     assert edits.apply(lines, start=1)[0] == b""
     assert len(lines) == 13
     assert HeaderEdits(frozenset((b"x-a",)), b"").apply(lines[1:5]) == []
+    assert b"".join(edits.dropping(lines[1:])) == b"x-b: 0\r\n"
     assert make_edits({}, {}, ()) is None
 
 

@@ -35,6 +35,15 @@ def told(message: bytes) -> tuple[str, str, str]:
 # -- what instances are told ------------------------------------------------------------------------
 
 
+def test_an_instance_is_told_no_other_trace_behind_the_body():
+    """Where the gateway continues it; some services merge trailers into the head."""
+    chunked = request("POST", "/api/orders/", "Transfer-Encoding: chunked", GIVEN)
+    for tracing in (True, False):
+        world, _ = traced(orders=1) if tracing else (World(orders=1), [])
+        world.client().sends(chunked + f"0\r\nX-Sum: 1\r\n{UNSAMPLED}\r\n\r\n".encode())
+        assert (UNSAMPLED.encode() in world.connects().got()) is not tracing
+
+
 def test_without_tracing_what_a_client_says_passes_as_it_came():
     """Whatever it is, byte by byte; and nothing is added where nothing came."""
     world = World(orders=1)
