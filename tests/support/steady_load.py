@@ -73,11 +73,9 @@ class Load:
     async def _ask_anew(self, asked: Asked) -> None:
         loop = asyncio.get_running_loop()
         try:
-            _, client = await loop.create_connection(lambda: Client(self), "127.0.0.1", self.port)
+            await loop.create_connection(lambda: Client(self, asked), "127.0.0.1", self.port)
         except OSError as error:
             self.tell(asked, f"connecting: {error.strerror or error}")
-        else:
-            client.ask(asked)
 
     def tell(self, asked: Asked, what: str) -> None:
         self.open -= 1
@@ -96,8 +94,9 @@ class Client(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, first: Asked) -> None:
         self.load = load
+        self.first = first
         self.asked: Asked | None = None
         self.received = b""
         self.served = 0
@@ -105,6 +104,7 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # TCP transports are asyncio.Transport
+        self.ask(self.first)  # now: whoever is not let in is told so at once
 
     def ask(self, asked: Asked) -> None:
         self.asked = asked
