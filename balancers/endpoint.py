@@ -70,6 +70,7 @@ class Endpoint:
         "since_s",
         "state",
         "trial_at_s",
+        "trials_since_s",
         "warming_since_s",
         "weight",
     )
@@ -99,6 +100,9 @@ class Endpoint:
         self.ejected_at_s = 0.0
         self.ejected_until_s = 0.0
         self.trial_at_s = 0.0
+        """When it was given to a request that tries it, the last time since it went out; 0.0 if it was not."""
+        self.trials_since_s = 0.0
+        """The same of the first time: whatever was sent since then decides."""
         self.returned_at_s = 0.0
 
     def __repr__(self) -> str:

@@ -117,7 +117,7 @@ class Outliers(Generic[E]):
         endpoint.failures_in_row += 1
         kind = LOCAL if outcome is Outcome.FAILED_LOCAL else REMOTE
         if endpoint.ejection is not None:
-            if endpoint.trial_at_s and sent_at_s >= endpoint.trial_at_s:
+            if 0.0 < endpoint.trials_since_s <= sent_at_s:
                 self._trial_failed(endpoint, kind, now_s)
         elif endpoint.failures_in_row >= rules.consecutive_failures:
             count = endpoint.failures_in_row
@@ -127,8 +127,8 @@ class Outliers(Generic[E]):
     def _trial_failed(self, endpoint: E, kind: str, now_s: float) -> None:
         if endpoint is self._early:
             self._early = None
-            if now_s < endpoint.ejected_until_s:
-                return
+        if now_s < endpoint.ejected_until_s:
+            return  # tried early: its time goes on
         self._put_out(endpoint, f"its trial request failed: {SEEN[kind]}", now_s)
 
     def succeeded(self, endpoint: E, sent_at_s: float, now_s: float) -> None:
@@ -145,6 +145,7 @@ class Outliers(Generic[E]):
         endpoint = due.pop() if due else None
         if endpoint is not None:
             endpoint.trial_at_s = now_s
+            endpoint.trials_since_s = endpoint.trials_since_s or now_s
         return endpoint
 
     def release(self, endpoint: E, now_s: float) -> None:
@@ -156,7 +157,8 @@ class Outliers(Generic[E]):
     def adopt(self, endpoint: E, why: str, until_s: float, in_row: int, now_s: float) -> None:
         """Another process of the same gateway has ejected `endpoint`, the `in_row`-th time: it is out here as well, and for as long."""
         if self.rules is not None:
-            endpoint.ejected_at_s, endpoint.ejected_until_s, endpoint.trial_at_s = now_s, until_s, 0.0
+            endpoint.ejected_at_s, endpoint.ejected_until_s = now_s, until_s
+            endpoint.trial_at_s = endpoint.trials_since_s = 0.0
             endpoint.failures_in_row, endpoint.ejections_in_row = max(endpoint.failures_in_row, 1), in_row
             self.endpoints.eject(endpoint, why, now_s)
 
@@ -243,13 +245,13 @@ class Outliers(Generic[E]):
         time_s = self.rules.time_s(endpoint.ejections_in_row)
         endpoint.ejected_at_s = now_s
         endpoint.ejected_until_s = now_s + time_s * self._random.uniform(1.0 - JITTER, 1.0 + JITTER)
-        endpoint.trial_at_s = 0.0
+        endpoint.trial_at_s = endpoint.trials_since_s = 0.0
         endpoint.failures_in_row = max(endpoint.failures_in_row, 1)  # or nobody would tell us of its trial's success
         endpoint.ejections_in_row += 1
         self.endpoints.eject(endpoint, why, now_s)
 
     def _return(self, endpoint: E, now_s: float) -> None:
-        endpoint.ejected_until_s = endpoint.trial_at_s = 0.0
+        endpoint.ejected_until_s = endpoint.trial_at_s = endpoint.trials_since_s = 0.0
         endpoint.returned_at_s = now_s
         self._before[endpoint] = (self._attempts_of(endpoint), endpoint.blamed_total)  # what it was out for is paid
         self.endpoints.uneject(endpoint, now_s)

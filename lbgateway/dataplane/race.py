@@ -5,8 +5,9 @@ both connections in the exchange's stead:
 
 * Whatever a runner's connection tells makes that runner *lead*: its part becomes the exchange's, which then handles it as ever.
 * While both run, the first one leads: its deadline is the one that the sweep looks at.
-* A response head that is passed on wins; the other attempt is abandoned. A head that another instance might better
-  (a retryable 5xx), or an error, ends its own attempt only, and the other one goes on alone.
+* A response head that is passed on wins; the other attempt is abandoned, or, if it is to decide about an ejected endpoint, goes on
+  (`late_trial`). A head that another instance might better (a retryable 5xx), or an error, ends its own attempt only, and the other
+  one goes on alone.
 
 So each attempt ends exactly once, where all attempts end: in `Exchange.end_attempt`.
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from balancers.endpoint import Outcome
 from balancers.load import give_up_on
 from lbgateway.dataplane.exchange_state import CONNECTING
+from lbgateway.dataplane.late_trial import LateTrial, is_trial
 from lbgateway.policies.retry import SAFE
 
 if TYPE_CHECKING:
@@ -176,6 +178,9 @@ class Race:
     def decide(self, now_s: float) -> None:
         """The leader has brought an answer that is passed on: it has won."""
         self.hedging.patience.learn(now_s - self.first.sent_at_s)
+        if is_trial(self.other):
+            self.call_off(now_s, undecided=True)
+            return
         loser = self.other.endpoint
         silent_since_s = loser.oldest_at_s
         self.call_off(now_s)
@@ -183,12 +188,15 @@ class Race:
         loser.oldest_at_s = silent_since_s
         give_up_on(loser, now_s, self.exchange.upstream.endpoints.ready)
 
-    def call_off(self, now_s: float) -> None:
-        """The leader is alone from now on; the other one is abandoned, and blamed for nothing."""
+    def call_off(self, now_s: float, *, undecided: bool = False) -> None:
+        """The leader is alone from now on; the other one is abandoned, and blamed for nothing, or goes on if it is `undecided`."""
         exchange, leader, loser = self.exchange, self.leader, self.other
         self.lead(loser)
         self._end()
-        exchange.end_attempt(Outcome.ABANDONED, now_s, reusable=False)
+        if undecided:
+            LateTrial(exchange, now_s)
+        else:
+            exchange.end_attempt(Outcome.ABANDONED, now_s, reusable=False)
         leader.unpark()
         exchange.upstream_s = now_s - exchange.sent_at_s
         self._alone()

@@ -206,6 +206,20 @@ def test_a_trial_that_tells_nothing_is_followed_by_another():
     assert [pool.tries(up_s + later_s) for later_s in (0.0, 0.5, 1.1)] == ["b", None, "b"]
 
 
+def test_whichever_of_several_trials_ends_first_decides():
+    """One that hangs is tried again and again meanwhile: the first to fail counts, the others tell nothing new."""
+    pool = Pool()
+    pool.fails("b")
+    up_s = pool.until("b")
+    assert [pool.tries(up_s + later_s) for later_s in (0.0, 1.1, 2.2)] == ["b", "b", "b"]
+    pool.outliers.failed(pool["b"], LOCALLY, up_s, up_s + 3.0)
+    until_s = pool["b"].ejected_until_s
+    assert (until_s > up_s + 3.0, pool["b"].ejections_in_row) == (True, 2)
+    for later_s in (1.1, 2.2):
+        pool.outliers.failed(pool["b"], LOCALLY, up_s + later_s, up_s + later_s + 3.0)
+    assert (pool["b"].ejected_until_s, pool["b"].ejections_in_row) == (until_s, 2)
+
+
 def test_nobody_is_out_for_ever():
     """Without a request that may be lost it comes back by itself, and one failure is enough to lose it again."""
     pool = Pool()
@@ -228,7 +242,7 @@ def two_out(*, often: int = 5) -> tuple[Pool, float]:
             if number:
                 pool.outliers.sweep(now_s)
                 pool.set.due = []
-                pool[name].trial_at_s = now_s
+                pool[name].trial_at_s = pool[name].trials_since_s = now_s
             pool.fails(name, 1 if number else 5, now_s)
     assert (pool.ready, min(pool[name].ejected_until_s for name in "ab") > now_s + 5) == ("cde", True)
     return pool, now_s + RULES.eject_for_s
@@ -279,6 +293,21 @@ def test_an_early_trial_that_outlasts_the_time_is_one_like_others():
     times, end_s = pool["a"].ejections_in_row, pool.until("a")
     pool.outliers.failed(pool["a"], LOCALLY, now_s, end_s)
     assert (pool["a"].ejections_in_row, pool["a"].reason) == (times + 1, "its trial request failed: no answer")
+
+
+def test_two_early_trials_of_one_cost_no_time_either():
+    """The first one hung until there was a second one."""
+    pool, now_s = two_out()
+    pool.fails("c", 5, now_s)
+    before = (pool["a"].ejected_until_s, pool["a"].ejections_in_row)
+    tried = []
+    for step in range(3):
+        pool.fails("c", 1, now_s + step)
+        tried.append(pool.tries(now_s + step))
+    assert tried == ["a", "b", "a"]
+    for step in (0, 2):
+        pool.outliers.failed(pool["a"], LOCALLY, now_s + step, now_s + 2.5 + step / 10)
+    assert (pool["a"].ejected_until_s, pool["a"].ejections_in_row) == before
 
 
 def test_one_that_hangs_keeps_no_other_from_its_early_trial():

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.gateway_process import GatewayProcess
 from tests.support.launch import wait_until
-from tests.support.upstream_server import Connection, Handler, Received, UpstreamThread, answer
+from tests.support.upstream_server import Connection, Handler, Received, UpstreamThread, answer, fixed
 
 pytestmark = pytest.mark.alone
 
@@ -80,3 +80,48 @@ def test_who_hangs_is_overtaken(transport):
         assert [each["active_requests"] + each["connections"]["active"] for each in told["instances"]] == [0, 0, 0]
         assert f'lbgateway_hedges_total{{service="orders"}} {float(hedges)}' in gateway.get("/metrics")[1].decode()
         wait_until(lambda: gateway.log().count('"hedged":true') == hedges, 5, gateway.log)
+
+
+class Moody:
+    """Answers with 502, never, or well, as it is told."""
+
+    def __init__(self) -> None:
+        self.mood = "fails"
+
+    async def handle(self, _: Received, connection: Connection) -> bool:
+        if self.mood == "hangs":
+            await asyncio.sleep(HANG_S * 4)
+        await connection.send(answer(b"fine") if self.mood == "well" else answer(b"sorry", status="502 Bad Gateway"))
+        return True
+
+
+@pytest.mark.parametrize("transport", ["native", "httpx"])
+def test_a_trial_that_is_overtaken_still_decides(transport):
+    """No client waits for an instance that is out and hangs, and yet it stays out because its trials fail; then one brings it back."""
+    moody = Moody()
+    with UpstreamThread(moody.handle) as bad, UpstreamThread(fixed(answer(b"fine"))) as good:
+        service: dict[str, Any] = {
+            "instances": [bad.address, good.address],
+            "transport": transport,
+            "hedge": {"after": f"{AFTER_S * 1000:.0f}ms", "at_most": 1},
+            "outlier": {"consecutive_failures": 1, "eject_for": "300ms"},
+            "timeout": {"response": f"{HANG_S:g}s"},
+        }
+        config = {"auth": {"default": "none"}, "discovery": {"provider": "static"}, "services": {"orders": service}}
+        with GatewayProcess(config) as gateway:
+            took_s: list[float] = []
+
+            def told() -> tuple[str, str | None]:
+                """What is said of the bad one, after one more request."""
+                began_s = time.monotonic()
+                assert gateway.get("/api/orders/1") == (200, b"fine")
+                took_s.append(time.monotonic() - began_s)
+                [instance] = [each for each in gateway.json("/admin/upstreams/orders")["instances"] if each["port"] == bad.port]
+                return instance["state"], instance["reason"]
+
+            wait_until(lambda: told()[0] == "ejected", 10, gateway.story)
+            moody.mood = "hangs"
+            wait_until(lambda: told() == ("ejected", "its trial request failed: no answer"), HANG_S + 10, gateway.story)
+            assert max(took_s) < HANG_S, gateway.story()
+            moody.mood = "well"
+            wait_until(lambda: told()[0] == "ready", HANG_S + 10, gateway.story)
