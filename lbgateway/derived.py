@@ -17,7 +17,7 @@ from lbgateway.dataplane.reach import HttpxReach, Reach, TlsReach
 from lbgateway.policies.security_headers import SecurityHeaders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from discovery.instance import Instance
@@ -37,12 +37,6 @@ def expose_of(settings: Settings) -> Expose:
     if isinstance(expose, str):
         return "all" if expose == "all" else "tagged"
     return frozenset(expose)
-
-
-def named_services(settings: Settings) -> Iterable[str]:
-    """Services that the operator names: under `services`, in a route, or as the one that inspects tokens."""
-    in_routes = (route.service for route in settings.routes if route.service is not None)
-    return {*settings.named_services(), *in_routes, *settings.auth.asked_services}
 
 
 def static_services(settings: Settings) -> Mapping[str, list[Instance]]:

@@ -26,7 +26,6 @@ from lbgateway.derived import (
     control_plane_settings,
     expose_of,
     limits_of,
-    named_services,
     needs_restart,
     own_prefixes_of,
     reaches_of,
@@ -46,7 +45,7 @@ from lbgateway.sources import make_stored
 
 if TYPE_CHECKING:
     from discovery.embedded import EmbeddedRegistry
-    from discovery.instance import Snapshot
+    from discovery.instance import Catalog, Snapshot
     from discovery.source import Source
     from lbgateway.composition.compose import Composition
     from lbgateway.config import Settings
@@ -80,10 +79,10 @@ class Gateway:
         self.registry = Registry(
             self.source,
             expose=expose_of(settings),
-            named=named_services(settings),
+            named=(),
             on_snapshot=self._on_snapshot,
             on_gone=self._on_gone,
-            on_catalog=parts.on_catalog,
+            on_catalog=self._on_catalog,
         )
         self.seclusion = Seclusion(self.registry)
         self._started_with = settings
@@ -102,6 +101,7 @@ class Gateway:
         self._compiler: RouteCompiler
         self.plane.missing_upstream = Missing(self.registry, self.composer).error_for
         self._apply(settings)
+        self.registry.configure(expose=expose_of(settings), named=self.seclusion.followed)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -201,7 +201,6 @@ class Gateway:
         limits = self.limiter.prepare(settings.rate_limit)
         compiler = RouteCompiler(
             lambda route: compile_admit(route, prepared.checks, self._count_auth_failure, limits.policy_for(route))
-            + self.seclusion.policies(route, settings, self.plane.missing_upstream)
         )
         composition = self.composer.composed(settings)
         routes = compiler.compile(composition.settings, composition.sources)
@@ -245,22 +244,32 @@ class Gateway:
         self.plane.use_routes(routes)
         self.authentication.reach(self.settings)
         self.plane.limit_policies = self.limiter.limits.keep(routes.routes)
+        for name in self.seclusion.follow(composition):
+            self._upstream(name)
         for upstream in self.plane.upstreams.values():
             service = self.settings.service(upstream.name)
             upstream.configure(service.balancer, service.timeout.pool_idle)
             upstream.guard(self._parts.rules(service), time.monotonic())
             upstream.reach_by(reaches[upstream.name])
-        for name in self.seclusion.follow(self.settings, composition.named):
-            self._upstream(name)
+            upstream.hides = self.seclusion.hides if upstream.name in self.seclusion.led_to else None
 
     def _count_auth_failure(self, reason: str) -> None:
         self.plane.metrics.auth_failures[reason] += 1
 
     # -- discovery -----------------------------------------------------------------------------
 
+    def _on_catalog(self, catalog: Catalog) -> None:
+        self._parts.on_catalog(catalog)
+        # Once the registry has taken it: a tag that opts in may be new there, or gone, without news of the instances.
+        self.loop.call_soon(self.seclusion.look_again, self._weigh)
+
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         self._parts.on_snapshot(snapshot)
         self._upstream(snapshot.service).take(snapshot, time.monotonic())
+        self._weigh(snapshot)
+
+    def _weigh(self, snapshot: Snapshot) -> None:
+        """What its tags say counts, unless the service is there for an operator's own purposes only."""
         if self.seclusion.hides(snapshot.service, (tag for instance in snapshot.instances for tag in instance.tags)):
             self.composer.gone(snapshot.service, unexposed=True)
         else:

@@ -46,7 +46,9 @@ class Composition:
     sources: tuple[Source, ...]
     refused: tuple[Refused, ...] = ()
     named: frozenset[str] = frozenset()
-    """Services that an operator names: they are exposed."""
+    """Services that an operator names under `services`: they are exposed."""
+    led_to: frozenset[str] = frozenset()
+    """Services that an operator uses otherwise, by a route or as a stand-in: they are there for that, and for nothing else."""
 
 
 def compose(
@@ -60,12 +62,20 @@ def compose(
     """`base` is the file's. `declarations` come in the order in which their services did; `before`: the last settings composed."""
     routes = _Routes(base)
     routes.add_stored(stored)
-    named = frozenset((*base.named_services(), *(set(stored.services) - {"*"}), *routes.services()))
+    named = frozenset((*base.named_services(), *(set(stored.services) - {"*"})))
+    led_to = frozenset((*routes.services(), *_stand_ins(base.services, stored.services)))
     declarations = list(declarations)
     routes.add_declared(declarations, exposed)
     services = _services(base.services, stored.services, {each.service: each.settings for each in declarations})
     settings = base.composed(tuple(routes.routes), services, before)
-    return Composition(settings, tuple(routes.sources), tuple(routes.refused), named)
+    return Composition(settings, tuple(routes.sources), tuple(routes.refused), named, led_to)
+
+
+def _stand_ins(*written: Mapping[str, ServiceSettings]) -> Iterator[str]:
+    """The services that answer while the breaker of another one is open."""
+    for service in (service for services in written for service in services.values()):
+        if service.breaker is not None and service.breaker.fallback is not None and service.breaker.fallback.service is not None:
+            yield service.breaker.fallback.service
 
 
 class _Routes:

@@ -198,7 +198,7 @@ class Exchange(ExchangeState):
         elif route.rewrites:
             path = route.forward_path(path)
         upstream = plane.upstreams.get(name)
-        if upstream is None:
+        if upstream is None or (upstream.hides is not None and route.service is None and upstream.hides(name)):
             self._reject(plane.missing_upstream(name))
             return
         self.upstream = upstream

@@ -30,7 +30,7 @@ from lbgateway.telemetry.metrics import Histogram
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
     from random import Random
 
     from balancers.endpoint_set import Member, SyncReport
@@ -85,6 +85,7 @@ class Upstream:
         self._pool_idle_s = pool_idle_s
         self.processes = 1  # that share what a retry budget gives in any case
         self.reach: Reach | None = None
+        self.hides: Callable[[str], bool] | None = None  # whether it is out of reach by name; None: it never is
         # as the registry says
         self.snapshot: Snapshot | None = None
         # as our own checks say
@@ -93,9 +94,8 @@ class Upstream:
         self.duration = Histogram()
         self.tripped: CircuitBreaker | None = None
         """The breaker, while it is not closed."""
-        self.requests_total = 0
-        self.failures_total = 0
-        """Exchanges that reached an instance and ended with a 5xx or an error of the gateway's, after all retries."""
+        self.requests_total = self.failures_total = 0
+        """Exchanges that reached an instance; those of them that ended with a 5xx or an error of the gateway's, after all retries."""
         self.requests_per_second = self._began_s = 0.0
         self._untried_total = self._rated = 0
         self._budgets: dict[tuple[float, float], RetryBudget] = {}

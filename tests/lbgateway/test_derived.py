@@ -11,7 +11,6 @@ from lbgateway.derived import (
     expose_of,
     limits_of,
     listed_services,
-    named_services,
     needs_restart,
     own_prefixes_of,
     reaches_of,
@@ -27,18 +26,16 @@ def settings_of(text: str = STATIC) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("text", "expose", "named"),
+    ("text", "expose"),
     [
-        ("", "tagged", set()),
-        ("discovery: {consul: {expose: all}}\nservices: {Orders: {}}\n", "all", {"orders"}),
-        ("discovery: {consul: {expose: [users]}}\n", frozenset({"users"}), set()),
-        ("routes: [{prefix: /shop, service: shop}, {prefix: '/api/{service}'}]\n", "tagged", {"shop"}),
+        ("", "tagged"),
+        ("discovery: {consul: {expose: all}}\n", "all"),
+        ("discovery: {consul: {expose: [users]}}\n", frozenset({"users"})),
     ],
 )
-def test_what_the_file_exposes(text, expose, named):
-    """By rule, by name, and by a route that leads there."""
-    settings = settings_of(text)
-    assert (expose_of(settings), set(named_services(settings))) == (expose, named)
+def test_the_rule_by_which_services_are_exposed(text, expose):
+    """By their tags, all, or those of a list."""
+    assert expose_of(settings_of(text)) == expose
 
 
 def test_instances_of_the_file_keep_all_that_was_said_of_them():

@@ -1,4 +1,4 @@
-"""Who is followed, and who is there for the gateway alone: tables."""
+"""Who is followed, and who is there for an operator's own purposes only: tables."""
 
 from __future__ import annotations
 
@@ -6,46 +6,67 @@ from types import SimpleNamespace
 
 import pytest
 
-from lbgateway.errors import NoRoute
+from lbgateway.composition.compose import compose
+from lbgateway.config.fragment import load_fragment
 from lbgateway.seclusion import Seclusion
 from tests.lbgateway.config.reading import settings_of
 
-ASKED = settings_of("auth: {introspection: {service: auth}}")
-NAMED_TOO = settings_of("auth: {introspection: {service: auth}}\nservices: {auth: {}}")
-NOBODY = settings_of("auth: {default: none}")
+OPEN = "auth: {default: none}\n"
 
 
 def seclusion(opted_in: tuple[str, ...] = ()) -> Seclusion:
-    return Seclusion(SimpleNamespace(opted_in=lambda name, tags: name in {*opted_in, *tags}, services=lambda: ("auth", "orders")))
+    registry = SimpleNamespace(
+        opted_in=lambda name, tags: name in {*opted_in, *tags},
+        services=lambda: ("orders", "spare"),
+        snapshot={"spare": "a snapshot"}.get,
+    )
+    return Seclusion(registry)
 
 
 @pytest.mark.parametrize(
-    ("settings", "named", "opted_in", "hidden"),
+    "text",
     [
-        (ASKED, (), (), True),
-        (ASKED, ("orders",), ("orders",), True),
-        (ASKED, (), ("auth",), False),
-        (ASKED, ("auth",), (), False),
-        (NOBODY, (), (), False),
+        "auth: {introspection: {service: spare}}",
+        OPEN + "routes: [{prefix: /spare, service: spare}]",
+        OPEN + "oauth: {service: spare}",
+        OPEN + "health: {required: [redis, spare]}",
+        OPEN + "services: {'*': {breaker: {fallback: {service: spare}}}}",
     ],
 )
-def test_a_service_that_only_the_gateway_asks_is_followed_and_hidden(settings, named, opted_in, hidden):
-    """Unless it opts in itself, or an operator names it elsewhere."""
-    made = seclusion(opted_in)
-    watched = made.follow(settings, named)
-    assert watched == {*named, *(("auth",) if settings is ASKED else ())}
-    assert made.hides("auth") is hidden
-    assert not made.hides("orders")
-    assert not made.hides("auth", ["auth"])
-    assert made.visible() == (["orders"] if hidden else ["auth", "orders"])
-
-
-@pytest.mark.parametrize(
-    ("settings", "by_name", "policies"), [(ASKED, True, 1), (ASKED, False, 0), (NAMED_TOO, True, 0), (NOBODY, True, 0)]
-)
-def test_only_routes_by_name_meet_the_policy(settings, by_name, policies):
-    """And only where there may be such a service."""
+def test_a_service_that_is_used_is_followed_and_hidden(text):
+    """Unless it opts in itself, in the catalog or in newer tags of its instances."""
     made = seclusion()
-    made.follow(settings, ())
-    found = made.policies(SimpleNamespace(by_name=by_name), settings, lambda _name: NoRoute())
-    assert len(found) == policies
+    assert made.follow(compose(settings_of(text))) == made.followed == made.led_to == {"spare"}
+    assert made.hides("spare")
+    assert not made.hides("orders")
+    assert not made.hides("spare", ["spare"])
+    assert made.visible() == ["orders"]
+
+    made = seclusion(opted_in=("spare",))
+    made.follow(compose(settings_of(text)))
+    assert (made.hides("spare"), made.visible()) == (False, ["orders", "spare"])
+
+
+@pytest.mark.parametrize("stored", ["{}", "services: {spare: {}}"])
+def test_a_service_that_is_named_under_services_is_there_for_all(stored):
+    """In the file or in the store."""
+    named = "" if stored != "{}" else "services: {spare: {}}\n"
+    made = seclusion()
+    composition = compose(settings_of(OPEN + named + "routes: [{prefix: /spare, service: spare}]"), load_fragment(stored, "kv:k"))
+    assert (made.follow(composition), made.led_to) == ({"spare"}, frozenset())
+    assert not made.hides("spare")
+    assert made.visible() == ["orders", "spare"]
+
+
+def test_consul_itself_is_never_followed():
+    """Not by name, and not by a route."""
+    made = seclusion()
+    assert made.follow(compose(settings_of(OPEN + "services: {consul: {}}\nroutes: [{prefix: /c, service: consul}]"))) == frozenset()
+
+
+def test_what_may_be_hidden_is_weighed_again():
+    """What is known of it."""
+    made, weighed = seclusion(), []
+    made.follow(compose(settings_of(OPEN + "routes: [{prefix: /a, service: spare}, {prefix: /b, service: unheard-of}]")))
+    made.look_again(weighed.append)
+    assert weighed == ["a snapshot"]

@@ -113,7 +113,16 @@ def test_operators_name_services_and_tags_do_not():
     stored = load_fragment("services: {'*': {}, kv: {}}\nroutes: [{prefix: /kv, service: kv-route}]", "kv:k")
     base = settings_of("services: {'*': {}, file: {}}\nroutes: [{prefix: /a, service: a}]")
     composed = compose(base, stored, [asks("orders", "prefix=/api/orders")])
-    assert composed.named == {"file", "kv", "a", "kv-route"}
+    assert composed.named == {"file", "kv"}
+    assert composed.led_to == {"a", "kv-route"}
+
+
+def test_a_service_that_stands_in_for_another_one_is_led_to():
+    """Where the file or the store says so; a tag leads nowhere but to its own service."""
+    fallback = "breaker: {fallback: {service: %s}}"
+    base = settings_of("services: {orders: {%s}, users: {breaker: false}}" % (fallback % "older"))
+    composed = compose(base, load_fragment("services: {'*': {%s}}" % (fallback % "spare"), "kv:k"))
+    assert composed.led_to == {"older", "spare"}
 
 
 def test_words_that_are_not_in_force_are_told_with_their_route():
@@ -157,5 +166,5 @@ def test_oauth_is_a_public_route_of_the_file():
 
     assert routes_of(composed) == [("built-in", "/api/{service}", None), ("file", "/oauth", "auth")]
     assert composed.settings.routes[1].auth == "none"
-    assert composed.named == {"auth"}
+    assert (composed.named, composed.led_to) == (frozenset(), {"auth"})
     assert [prefix for _, prefix, _ in wrong(composed)] == ["/oauth"]
