@@ -7,6 +7,7 @@ those of a service. A problem is never to be cached: RFC 9110, section 15.1, wou
 from __future__ import annotations
 
 import json
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
@@ -17,6 +18,7 @@ CONTENT_TYPE = "application/problem+json"
 VIA = "1.1 lbgateway"
 TYPE_PREFIX = "urn:lbgateway:problem:"
 
+_TYPE = re.compile(rb"""\{"type": ?"%b(\w+)\"""" % TYPE_PREFIX.encode())
 _RETRY_LATER = frozenset((429, 503))
 _RETRY_AFTER = b"Retry-After: 1\r\n"
 
@@ -107,6 +109,12 @@ def _fixed_fields(error: type[GatewayError]) -> list[tuple[str, str]]:
 def _json_string(text: bytes) -> bytes:
     # An id that a trusted proxy has sent may hold a quote; one of ours never does.
     return b'"%b"' % text if text.isalnum() else json.dumps(text.decode("latin-1")).encode()
+
+
+def slug_of(body: bytes) -> str | None:
+    """Which error a body of ours tells of, however the JSON was written; None if it is no problem."""
+    found = _TYPE.match(body)
+    return None if found is None else found[1].decode()
 
 
 def reason_phrase(status: int) -> str:

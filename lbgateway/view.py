@@ -224,7 +224,7 @@ def service_numbers(upstream: Upstream, snapshot: Snapshot | None, now_s: float)
         duration=upstream.duration,
         breaker=upstream.breaker.state.value,
         discovery_state=snapshot.state.value if snapshot is not None else None,
-        discovery_age_s=now_s - snapshot.confirmed_at_s if snapshot is not None else None,
+        discovery_age_s=max(0.0, now_s - snapshot.confirmed_at_s) if snapshot is not None else None,
     )
 
 

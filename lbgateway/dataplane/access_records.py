@@ -8,6 +8,8 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from lbgateway.telemetry.metrics import METHOD_LABELS
+
 if TYPE_CHECKING:
     from lbgateway.dataplane.asgi import AsgiExchange
     from lbgateway.dataplane.exchange import Exchange
@@ -29,7 +31,7 @@ def log_exchange(exchange: Exchange, now_s: float) -> None:
     exchange.plane.access_log.append((  # type: ignore[union-attr]  # whoever calls has looked
         now_s, exchange.request_id, client.peer if head.forwarded is None or not client.trusted else client_of(client, head),
         head.method.decode(), head.hosts or b"", head.target,
-        None if route is None else route.label, None if upstream is None else upstream.name,
+        None if route is None else route.label, upstream.name if upstream is not None else (route and exchange.service_meant()) or None,
         None if endpoint is None else endpoint.id, exchange.status, None if error is None else error.slug,
         now_s - exchange.started_s, None if endpoint is None else exchange.upstream_s, exchange.attempts,
         exchange.bytes_in, exchange.bytes_out, user_agent(head), exchange.hedged,
@@ -42,6 +44,7 @@ def log_refusal(error: GatewayError, request_id: bytes, client: Downstream, head
     """Count a message that was no request, and log it if there is a log."""
     plane = client.plane
     plane.metrics.errors[error.slug] += 1
+    plane.unrouted.requests[METHOD_LABELS.get(head.method, "other"), error.status] += 1
     if plane.access_log is not None:
         plane.access_log.append((
             monotonic(), request_id, client_of(client, head), head.method.decode(), head.hosts or b"", head.target, None, None, None,
@@ -50,12 +53,14 @@ def log_refusal(error: GatewayError, request_id: bytes, client: Downstream, head
 
 
 def log_own_answer(exchange: AsgiExchange, now_s: float) -> None:
-    """An answer of the gateway's own application, if there is a log."""
+    """Count what the gateway's own application has refused, and log its answer if there is a log."""
     log, head, client = exchange.plane.access_log, exchange.head, exchange.protocol
+    if exchange.refusal is not None:
+        exchange.plane.metrics.errors[exchange.refusal] += 1
     if log is not None:
         log.append((
             now_s, exchange.request_id, client_of(client, head), head.method.decode(), head.hosts or b"", head.target, exchange.label,
-            None, None, exchange.status, None, now_s - exchange.started_s, None, 0, len(exchange.body), exchange.bytes_out,
+            None, None, exchange.status, exchange.refusal, now_s - exchange.started_s, None, 0, len(exchange.body), exchange.bytes_out,
             user_agent(head), False, client.peer, None, client.certificate, *UNTRACED,
         ))  # fmt: skip
 

@@ -7,6 +7,7 @@ drain like every other answer on the connection.
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -54,6 +55,8 @@ class AsgiExchange:
         self.body_timer: asyncio.TimerHandle | None = None
         self.gone = False
         self.status = 0
+        self.refusal: str | None = None
+        """The slug of the problem that the answer is."""
         self.bytes_out = 0
         self.chunked = False
         self.complete = False
@@ -131,7 +134,6 @@ class AsgiExchange:
             await self.application(self._scope(), self._receive, self._send)
         except Exception as bug:  # noqa: BLE001 whatever it is, it is a bug, and a bug is 500
             self.plane.on_bug("the control plane failed", bug)
-            self.plane.metrics.errors["internal_error"] += 1
             if not self.complete:
                 self._answer(GatewayError(close=True))
         else:
@@ -216,6 +218,8 @@ class AsgiExchange:
         return not self.body_done and (head.chunked or head.expect_continue or head.content_length > MAX_BODY_BYTES)
 
     def _continue(self, data: bytes, *, more: bool) -> None:
+        if self.status >= HTTPStatus.BAD_REQUEST and self.refusal is None:
+            self.refusal = problem.slug_of(data)
         if self.head.method != b"HEAD":
             if self.chunked and data:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
@@ -228,6 +232,7 @@ class AsgiExchange:
 
     def _answer(self, error: GatewayError) -> None:
         self.keep_alive = False
+        self.refusal = error.slug
         if not self.status:
             self.status = error.status
             security = self.plane.security

@@ -814,15 +814,22 @@ class Exchange(ExchangeState):
             upstream.requests_total += 1
             if self.status >= 500 or upstream.tripped is not None:
                 upstream.on_outcome(self, now_s)
-        if route is not None:
-            service = upstream.name if upstream is not None else ""
+        if route is None:
+            series = plane.unrouted
+        else:
+            service = upstream.name if upstream is not None else self.service_meant()
             series = route.series.get(service) or plane.series_of(route, service)
-            key = (METHOD_LABELS.get(self.head.method, "other"), self.status)
-            series.requests[key] = series.requests.get(key, 0) + 1
-            seconds = now_s - self.started_s
-            series.duration.counts[bisect_left(BOUNDS_S, seconds)] += 1
-            series.duration.sum_s += seconds
+        key = (METHOD_LABELS.get(self.head.method, "other"), self.status)
+        series.requests[key] = series.requests.get(key, 0) + 1
+        seconds = now_s - self.started_s
+        series.duration.counts[bisect_left(BOUNDS_S, seconds)] += 1
+        series.duration.sum_s += seconds
         if self.error is not None:
             plane.metrics.errors[self.error.slug] += 1
         if plane.access_log is not None:
             log_exchange(self, now_s)
+
+    def service_meant(self) -> str:
+        """The service for which an exchange was that never got there, as far as there is one; empty otherwise."""
+        name = self.route.service_of(self.target.path)
+        return name if name in self.plane.upstreams else ""

@@ -18,7 +18,7 @@ from lbgateway.errors import GatewayError, NoRoute
 from lbgateway.policies.client_address import ClientAddresses
 from lbgateway.policies.memory import Memory
 from lbgateway.telemetry.events import Events
-from lbgateway.telemetry.metrics import Metrics, RouteSeries
+from lbgateway.telemetry.metrics import UNROUTED, Metrics, RouteSeries
 
 if TYPE_CHECKING:
     import asyncio
@@ -99,8 +99,8 @@ class DataPlane:
         self.missing_upstream: Callable[[str], GatewayError] = lambda _name: NoRoute()
         # as configured
         self.routes: RouteTable
-        self.labels: frozenset[str] = frozenset()
-        """Of the routes in the table."""
+        self.labels: frozenset[str] = frozenset((UNROUTED,))
+        """Of the routes in the table, and of what none of them takes."""
         self.limits = Limits()
         self.body_timeout_s = self.limits.body_timeout_s
         self.request_rules = request_rules()
@@ -144,7 +144,7 @@ class DataPlane:
         """Swap the table; exchanges under way keep their routes, and what counted those that are gone disappears."""
         self.routes = table
         self.known_targets.clear()
-        self.labels = frozenset(route.label for route in table.routes)
+        self.labels = frozenset((UNROUTED, *(route.label for route in table.routes)))
         self.metrics.keep_routes(self.labels)
 
     def series_of(self, route: Route, service: str) -> RouteSeries:
@@ -152,6 +152,11 @@ class DataPlane:
         found = self.metrics.route(route.label, service) if route.label in self.labels else RouteSeries(route.label, service)
         route.series[service] = found
         return found
+
+    @property
+    def unrouted(self) -> RouteSeries:
+        """The counters of what no route takes: unknown paths, and messages that are no requests."""
+        return self.metrics.route(UNROUTED, "")
 
     def on_bug(self, event: str, bug: BaseException) -> None:
         """An exception that is not in the tree of errors: logged whole. Whoever answers its request says 500, and counts it."""

@@ -169,7 +169,8 @@ def _counts(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metr
 
 
 def _routes(metrics: Metrics) -> Iterator[Metric]:
-    requests = CounterMetricFamily("lbgateway_requests", "Finished exchanges.", labels=["route", "service", "method", "status"])
+    text = "Requests by how they were answered; the route of those that none takes is empty."
+    requests = CounterMetricFamily("lbgateway_requests", text, labels=["route", "service", "method", "status"])
     duration = HistogramMetricFamily(
         "lbgateway_request_duration_seconds", "From the request's head to the end of the exchange.", labels=["route", "service"]
     )
@@ -291,9 +292,7 @@ _ENDPOINT_FAMILIES = (
         ["service", "endpoint"],
         _seconds,
     ),
-    (
-        "lbgateway_upstream_active", "Attempts under way.", GaugeMetricFamily, ["service", "endpoint"], _active,
-    ),
+    ("lbgateway_upstream_active", "Attempts under way.", GaugeMetricFamily, ["service", "endpoint"], _active),
     (
         "lbgateway_upstream_connections", "Open connections.", GaugeMetricFamily, ["service", "endpoint", "state"], _connections,
     ),

@@ -23,6 +23,10 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 METHOD_LABELS = {method.encode(): method for method in METHODS}
 
 
+UNROUTED = ""
+"""The route of requests that have none: an empty label is to Prometheus one that is not there."""
+
+
 class Histogram:
     """Counts per bucket of `BOUNDS_S` (not cumulative) and the sum, in seconds."""
 

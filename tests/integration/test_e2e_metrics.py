@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -102,6 +104,7 @@ def test_counts_are_those_of_the_traffic(consul_server, gateway):
         assert grown("lbgateway_upstream_requests_total", service="broken", outcome="failed_remote") >= 3
         assert grown("lbgateway_errors_total", reason="no_endpoint") == 1
         assert grown("lbgateway_errors_total", reason="no_route") == 1
+        assert grown("lbgateway_requests_total", service="", method="GET", status="404") == 1
         assert grown("lbgateway_errors_total", reason="connect_failed") == 1
         assert grown("lbgateway_errors_total", reason="response_timeout") == 1
         assert grown("lbgateway_upstream_requests_total", endpoint=dead_id, outcome="failed_local") >= 1
@@ -112,6 +115,30 @@ def test_counts_are_those_of_the_traffic(consul_server, gateway):
         assert value(after, "lbgateway_upstream_active", service="orders") == 0
         assert value(after, "lbgateway_upstream_connections", endpoint=f"orders-{well.port}", state="idle") == 1
         assert {name for name, _ in after} >= NAMES
+
+
+def test_what_the_gateway_refuses_is_counted_wherever_it_is_refused():
+    """By a policy for a service, without a route, as no request, and on the gateway's own paths; with the reason in the log."""
+    config = {
+        "auth": {"jwt": {"algorithms": ["HS256"], "secret": "a secret of thirty-two bytes or more"}},
+        "discovery": {"provider": "static"},
+        "services": {"orders": {"instances": ["127.0.0.1:1"]}},
+    }
+    refused = {"unauthenticated": 1, "no_route": 2, "bad_request": 1, "method_not_allowed": 1}
+    with GatewayProcess(config) as gateway:
+        assert gateway.get("/api/orders/")[0] == 401
+        assert gateway.get("/nowhere")[0] == 404
+        assert gateway.get("/a%2fb")[0] == 400
+        assert gateway.get("/admin/nowhere")[0] == 404
+        odd(gateway, "DELETE", "/health")
+        samples = scrape(gateway)
+        wait_until(lambda: "/metrics" in gateway.log(), 5, gateway.story)
+        lines = [json.loads(line) for line in gateway.log().splitlines() if '"request_id"' in line]
+    assert value(samples, "lbgateway_requests_total", route="/api/{service}", service="orders", method="GET", status="401") == 1
+    assert value(samples, "lbgateway_requests_total", route="", service="", method="GET", status="404") == 1
+    assert value(samples, "lbgateway_requests_total", route="", service="", method="GET", status="400") == 1
+    assert {reason: value(samples, "lbgateway_errors_total", reason=reason) for reason in refused} == refused
+    assert Counter(line["error"] for line in lines if line.get("error")) == refused
 
 
 def test_the_series_of_an_instance_disappear_with_it(consul_server, gateway):

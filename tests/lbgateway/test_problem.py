@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbgateway import errors
-from lbgateway.problem import problem_dict, problem_headers, reason_phrase, render
+from lbgateway.problem import problem_dict, problem_headers, reason_phrase, render, slug_of
 
 
 class Wire:
@@ -52,6 +52,7 @@ def test_every_error_is_a_problem_that_says_who_speaks(cls):
     assert response.getheader("x-request-id") == "abc123"
     assert json.loads(body) == problem_dict(error, "abc123")
     assert json.loads(body)["type"].endswith(cls.slug)
+    assert slug_of(body) == slug_of(json.dumps(problem_dict(error, "abc123")).encode()) == cls.slug
 
 
 @pytest.mark.parametrize("cls", subclasses(errors.GatewayError), ids=lambda cls: cls.slug)
@@ -140,6 +141,12 @@ def test_the_cause_stays_inside():
     answer = render(errors.ConnectFailed(cause="connect to 10.0.0.7:9001 refused"), b"a")
 
     assert b"10.0.0.7" not in answer
+
+
+@pytest.mark.parametrize("body", [b"", b'{"status": "draining"}', b'{"type": "about:blank"}', b'{"a": "urn:lbgateway:problem:no_route"}'])
+def test_what_is_no_problem_has_no_slug(body):
+    """Health, pages, and what somebody else calls a problem."""
+    assert slug_of(body) is None
 
 
 def test_a_status_that_nobody_has_named_still_has_a_phrase():

@@ -157,7 +157,7 @@ def test_token_and_address_may_come_from_the_environment(capsys, monkeypatch):
         (AdminAccess(token="s3cret"), "wrong", "does not accept this token"),
         (AdminAccess(token="s3cret"), "schlüssel", "does not accept this token"),
         (AdminAccess(), None, "set admin.token in the gateway's configuration to open it. Then pass the token with --token"),
-        (AdminAccess(verify=lambda _token: Identity({"scope": "read"}, b"", 0.0)), "poor", 'lacks the scope "admin"'),
+        (AdminAccess(verify=lambda _token, _at_s: Identity({"scope": "read"}, b"", 0.0)), "poor", 'lacks the scope "admin"'),
     ],
 )
 def test_a_refusal_says_what_to_do(capsys, access, token, says):

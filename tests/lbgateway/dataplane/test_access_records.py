@@ -51,8 +51,34 @@ def test_the_record_of_an_exchange_that_found_no_endpoint():
     assert record[12:14] == (None, 0)
 
 
+@pytest.mark.parametrize(
+    ("path", "service"), [("/api/orders/1", "orders"), ("/api/Orders/1", "orders"), ("/api/nobody/1", None), ("/own/x", "orders")]
+)
+def test_the_record_of_an_exchange_that_was_refused_before_it_got_there(path, service):
+    """For which service it was is known all the same, as far as there is one; the numbers say the same."""
+    routes = "routes: [{prefix: '/api/{service}', auth: required}, {prefix: /own, service: orders, auth: required}]\n"
+    world = World(AUTH + routes + "services: {orders: {}}\n", orders=1)
+    records = logged(world)
+    world.client().sends(get(path))
+    [record] = records
+    label = "/own" if path.startswith("/own") else "/api/{service}"
+    assert record[6:11] == (label, service, None, 401, "unauthenticated")
+    assert world.plane.metrics.routes[label, service or ""].requests == {("GET", 401): 1}
+
+
+def test_the_record_of_an_exchange_that_no_route_takes():
+    """Counted among the requests, under no route."""
+    world = World()
+    records = logged(world)
+    world.client().sends(get("/nowhere"))
+    [record] = records
+    assert record[6:11] == (None, None, None, 404, "no_route")
+    assert world.plane.unrouted.requests == {("GET", 404): 1}
+    assert world.plane.unrouted.duration.count == 1
+
+
 def test_the_record_of_what_was_no_request():
-    """Counted by its slug, with nothing of a route."""
+    """Counted by its slug, under no route."""
     world = World()
     records = logged(world)
     client = world.client().sends(b"GET /a%2fb HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: odd\r\n\r\n")
@@ -60,6 +86,7 @@ def test_the_record_of_what_was_no_request():
     assert record[2:11] == ("192.0.2.7", "GET", b"shop.example", b"/a%2fb", None, None, None, 400, "bad_request")
     assert record[11:] == (0.0, None, 0, 0, len(client.got()), b"odd", False, "192.0.2.7", None, None, None, 0)
     assert world.plane.metrics.errors == {"bad_request": 1}
+    assert world.plane.unrouted.requests == {("GET", 400): 1}
 
 
 def test_without_a_log_refusals_are_still_counted():
@@ -67,6 +94,7 @@ def test_without_a_log_refusals_are_still_counted():
     world = World()
     log_refusal(BadRequest(), b"1", world.client().protocol, RequestHead(), 0)
     assert world.plane.metrics.errors == {"bad_request": 1}
+    assert world.plane.unrouted.requests == {("other", 400): 1}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from lbgateway.dataplane.asgi import CONTINUE, MAX_BODY_BYTES
 from lbgateway.dataplane.plane import Limits
+from lbgateway.errors import Forbidden
+from lbgateway.problem import problem_dict
 from tests.support.playbook import Client, HandLoop, World, request
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -258,16 +261,16 @@ async def silent(scope: Any, receive: Any, send: Any) -> None:
     await receive()
 
 
-@pytest.mark.parametrize(("application", "bugs"), [(failing, 1), (silent, 0)])
-async def test_an_application_that_fails_is_a_500(application: Application, bugs: int):
-    """A problem that tells the client nothing of what went wrong; the log has it."""
+@pytest.mark.parametrize("application", [failing, silent])
+async def test_an_application_that_fails_is_a_500(application: Application):
+    """A problem that tells the client nothing of what went wrong, counted like every other; the log has it."""
     world = gateway(application)
     client = await asked(world, request("GET", "/health"))
     answer = client.got()
     assert answer.startswith(b"HTTP/1.1 500 ")
     assert b'"type":"urn:lbgateway:problem:internal_error"' in answer
     assert b"secret" not in answer
-    assert (CLOSE in answer, client.closed, world.plane.metrics.errors["internal_error"]) == (True, True, bugs)
+    assert (CLOSE in answer, client.closed, world.plane.metrics.errors["internal_error"]) == (True, True, 1)
 
 
 async def test_trailers_without_end_end_the_connection():
@@ -327,6 +330,19 @@ async def test_an_application_that_listens_on_hears_of_the_end():
     client = await asked(gateway(application), request("GET", "/health"))
     assert heard == [{"type": "http.disconnect"}]
     assert client.got().count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_an_own_refusal_is_counted_and_logged(method):
+    """By its slug, like one of the data plane's; an answer that only looks like one is none."""
+    problem = json.dumps(problem_dict(Forbidden(), "1")).encode()
+    for status, body, slug in ((403, problem, "forbidden"), (503, b'{"status": "draining"}', None), (200, problem, None)):
+        world = gateway(answering(body, (b"content-length", b"%d" % len(body)), status=status))
+        world.plane.access_log = records = []  # type: ignore[assignment]  # `append` is all that is called
+        await asked(world, request(method, "/admin/x"))
+        [record] = records
+        assert record[9:11] == (status, slug)
+        assert world.plane.metrics.errors == ({slug: 1} if slug else {})
 
 
 async def test_an_own_answer_is_logged():
