@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: demo install test coverage test-docker check servers chaos chaos-limits soak bench docs pictures up down help clean
+.PHONY: demo install test coverage test-docker check servers consul chaos chaos-limits soak bench docs pictures up down help clean
 
 demo: $(VENV)/.run  ## a gateway, a dev registry and three instances on this machine; Ctrl-C ends all of it
 	@exec $(VENV)/bin/lbgateway demo
@@ -50,6 +50,9 @@ check: $(VENV)/.dev  ## lint, types, import contracts, the shape of the tree
 servers: $(VENV)/.dev  ## find, or fetch into .cache, the real servers that the tests use
 	@$(PY) -m tests.support.real_servers
 
+consul: $(VENV)/.run  ## where there is no consul: fetch one into .cache (Debian), and print the line that puts it into PATH
+	@$(PY) -m tests.support.real_servers consul
+
 chaos: $(VENV)/.dev servers  ## what may go wrong, and what clients see of it; ONLY=killed,deployed REPEAT=10 as you like
 	@$(PY) -m tests.chaos $(if $(ONLY),--only "$(ONLY)") $(if $(REPEAT),--repeat $(REPEAT))
 
@@ -76,7 +79,7 @@ down:  ## end what `make up` has started, and remove its volumes
 	$(COMPOSE) down --volumes --remove-orphans
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 clean:  ## remove all that the other targets have made
 	rm -rf $(VENV) .cache .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

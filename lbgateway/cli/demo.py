@@ -11,9 +11,11 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -231,12 +233,21 @@ def say_if_moved(what: str, wanted: int, got: int) -> None:
         print(f"Port {wanted} is taken, so the {what} listens on {got}.", flush=True)
 
 
+def own_command() -> str:
+    """How another terminal of the same folder may call this program."""
+    program = Path(sys.executable).with_name("lbgateway")
+    if not program.exists():
+        return "lbgateway"
+    return shlex.quote(str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program))
+
+
 def welcome(gateway: str, registry: str, token: str, pids: dict[str, int]) -> str:
     """What to paste next."""
     victim, pid = next(iter(pids.items()))
     return f"""
 The gateway is up at {gateway}, and {len(pids)} instances of the service "{SERVICE}" have registered themselves.
 
+In another terminal, in this folder:
   TOKEN={token}
 
 Ask a few times, and see the instances take turns:
@@ -245,7 +256,8 @@ Ask a few times, and see the instances take turns:
 Without the token, 401:
   curl -i {gateway}/api/{SERVICE}/hello
 
-What the gateway sees:
+What the gateway sees, as a table and for programs:
+  {own_command()} upstreams --admin {gateway}
   curl -s {gateway}/admin/upstreams
   curl -s {gateway}/health
   curl -s {gateway}/metrics

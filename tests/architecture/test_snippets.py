@@ -6,22 +6,11 @@ import ast
 import re
 import shlex
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from lbgateway.cli import parser
-
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-
-
-def blocks(kind: str) -> list[tuple[str, str]]:
-    """Place and text of each."""
-    texts = {page: page.read_text() for page in PAGES}
-    block = re.compile(rf"^```{kind}\n(.*?)^```", re.MULTILINE | re.DOTALL)
-    places = [(page, found) for page, text in texts.items() for found in block.finditer(text)]
-    return [(f"{page.relative_to(ROOT)}:{texts[page].count(chr(10), 0, found.start()) + 1}", found.group(1)) for page, found in places]
+from tests.support.pages import PAGES, ROOT, blocks
 
 
 def commands() -> list[tuple[str, str]]:
@@ -46,7 +35,7 @@ def test_a_program_of_the_pages_is_python(place: str, text: str) -> None:
 
 @pytest.mark.parametrize(("place", "text"), blocks("sh"))
 def test_a_command_of_the_pages_is_shell(place: str, text: str) -> None:
-    """It is not run here, but bash can read it."""
+    """bash can read it; what comes of it see `test_shell_lines` and `test_tutorial`."""
     read = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False)
     assert read.returncode == 0, f"{place}: {read.stderr}"
 

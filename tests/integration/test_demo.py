@@ -107,6 +107,20 @@ def test_requests_are_spread_over_three_self_registered_instances(demo: Demo) ->
     assert {each["path"] for each in told} == {"/hello"}
 
 
+def test_what_it_prints_can_be_pasted(demo: Demo) -> None:
+    """Line by line into another terminal, the last one again: turns, a refusal, what the gateway sees, and one that is not missed."""
+    lines = re.findall(r"^  (\S.*)$", demo.text(), re.MULTILINE)
+    assert [line.split()[0].rpartition("/")[2] for line in lines[1:]] == ["for", "curl", "lbgateway", "curl", "curl", "curl", "kill"]
+    typed = "\n".join(f"{line}; echo; echo ---" for line in [*lines, lines[1]])
+    said = subprocess.run(["bash"], input=typed, capture_output=True, text=True, timeout=30, check=True, cwd=demo.output.parent).stdout
+    _, turns, refused, table, upstreams, health, metrics, _, again, _ = said.split("---\n")
+    assert Counter(re.findall(r"echo-\d", turns)) == {"echo-1": 2, "echo-2": 2, "echo-3": 2}
+    assert refused.startswith("HTTP/1.1 401 ")
+    assert len(re.findall(r"^echo +echo-\d .* ready ", table, re.MULTILINE)) == 3
+    assert [json.loads(upstreams)["services"][0]["name"], json.loads(health)["status"], metrics[:6]] == ["echo", "ok", "# HELP"]
+    assert Counter(re.findall(r"echo-\d", again)) == {"echo-2": 3, "echo-3": 3}
+
+
 def test_without_the_token_it_is_401(demo: Demo) -> None:
     """And the answer is a problem document of the gateway's own."""
     status, body = demo.get("/api/echo/hello")

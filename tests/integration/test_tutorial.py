@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -48,16 +49,24 @@ def test_the_readme_reaches_a_service_of_a_real_consul(consul_server: ConsulServ
     """Its commands as they stand there, but for the installation, Consul itself and its command, which a test has in other ways."""
     gateway, service = free_ports(2)
     (text,) = [each for each in re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL) if "consul agent" in each]
-    lines = text.replace("8080", str(gateway)).replace("9001", str(service)).replace(".venv/bin/", "").splitlines()
+    lines = text.replace("8080", str(gateway)).replace("9001", str(service)).splitlines()
     given = ("make install", "consul agent -dev", "until consul services register")
     assert [sum(line.startswith(each) for line in lines) for each in given] == [1, 1, 1]
     assert f"-name orders -port {service} -address 127.0.0.1 -tag lbgateway.enable=true" in text.replace("9001", str(service))
+    (tmp_path / "docs").mkdir()
     consul_server.register("orders", service)
     with Terminal(tmp_path, environment(consul_server, gateway, tmp_path)) as terminal:
         said = terminal.run(0, "\n".join(line for line in lines if not line.startswith(given)) + "\nlbgateway upstreams orders")
+        schema = "lbgateway config schema > gateway.schema.json"
+        told = ("lbgateway check gateway.yaml", schema, "lbgateway routes", "explain orders")
+        assert all(f"`{each}" in README.read_text() for each in told)
+        seen = terminal.run(1, f"lbgateway check gateway.yaml; {schema}; lbgateway routes; lbgateway explain orders")
+        terminal.run(2, "kill %1 %2; wait")  # %3 is the page's Consul
 
     assert "Directory listing" in said
     assert f"127.0.0.1:{service}" in said.partition("Directory listing")[2]
+    assert re.search(r"is fine.*/api/\{service\}.*orders: balancer ewma.* yes .*ready: takes its share", seen, re.DOTALL)
+    assert json.loads((tmp_path / "gateway.schema.json").read_text())["properties"].keys() >= {"services", "routes"}
 
 
 def test_only_what_a_test_has_already_is_left_out():

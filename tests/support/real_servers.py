@@ -190,8 +190,41 @@ VERSION = {"nginx": "-v"}
 """The option that makes a server say its version, where it is not ``--version``."""
 
 
+def program(server: Server) -> str:
+    """A program of this machine to be called by its name: the one on PATH, or else the distribution's, wherever it was put."""
+    return shutil.which(server.program) or server.package().path
+
+
+def consul_command(folder: Path) -> Path:
+    """A ``consul`` to be typed, in `folder`: that of this machine, or one of the container image."""
+    found, command = own_server(CONSUL), folder / "consul"
+    if isinstance(found, Binary):
+        command.symlink_to(found.path)
+    else:
+        inside = f'docker run --rm --network host -e CONSUL_HTTP_ADDR -v "$PWD:$PWD" -w "$PWD" {found.name} consul "$@"'
+        command.write_text(f"#!/bin/sh\nexec {inside}\n")
+        command.chmod(0o755)
+    return command
+
+
+def for_people(server: Server) -> int:
+    """Print what a shell evaluates to have `server`'s program on its PATH; nothing if it is there already."""
+    try:
+        found = Path(program(server))
+    except FetchError as error:
+        print(f"No {server.program} could be had: {error}. https://developer.hashicorp.com/consul/install has others.", file=sys.stderr)
+        return 1
+    if found.is_relative_to(CACHE):
+        print(f'export PATH="{found.parent}:$PATH"')
+    else:
+        print(f"{server.program} is there already: {found}", file=sys.stderr)
+    return 0
+
+
 def main() -> int:
-    """Find them, say what was found, and prove that a binary runs."""
+    """Find them, say what was found, and prove that a binary runs; with ``consul``, only that one, for people."""
+    if sys.argv[1:] == ["consul"]:
+        return for_people(CONSUL)
     for server in (CONSUL, REDIS, NGINX, CHROMIUM, SYSTEMD, PROMTOOL, ZSH, FISH):
         try:
             found = own_server(server)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.distribution import FetchError
-from tests.support.real_servers import Address, Binary, Server, any_server, own_server
+from tests.support.real_servers import Address, Binary, Server, any_server, own_server, program
 
 
 def from_nowhere() -> Binary:
@@ -77,3 +77,9 @@ def test_where_containers_are_asked_for_nothing_else_will_do(path: Path, monkeyp
     monkeypatch.setenv("LBGATEWAY_TEST_SERVERS", "containers")
     with pytest.raises(FetchError, match="no Docker engine here has thing:1"):
         own_server(server())
+
+
+def test_a_program_for_people_is_the_one_that_they_have(path: Path) -> None:
+    """Else the distribution's; a container would not do."""
+    assert program(server(Binary("/elsewhere"))) == "/elsewhere"
+    assert program(server(Binary("/elsewhere"))) != install(path) == program(server(Binary("/elsewhere")))

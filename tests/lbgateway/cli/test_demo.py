@@ -52,6 +52,7 @@ def test_what_to_paste_is_complete() -> None:
     assert "  TOKEN=a.b.c\n" in text
     assert 'curl -s -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8081/api/echo/hello' in text
     assert "  curl -i http://127.0.0.1:8081/api/echo/hello\n" in text
+    assert "lbgateway upstreams --admin http://127.0.0.1:8081\n" in text
     assert "  kill 4711\n" in text
     assert "http://127.0.0.1:8501" in text
     assert "8080" not in text
