@@ -44,8 +44,8 @@ def order_of(endpoint: GatewayEndpoint) -> InstanceOrder:
     return (endpoint.id, node_of(endpoint))
 
 
-def instance_view(endpoint: GatewayEndpoint, scheme: str) -> InstanceView:
-    """One instance, whole (the contract, section 6)."""
+def instance_view(endpoint: GatewayEndpoint, scheme: str, order: Order | None = None) -> InstanceView:
+    """One instance, whole (the contract, section 6); `order` is what operators want of it."""
     instance, series, (idle, leased) = endpoint.instance, endpoint.series, endpoint.connections()
     return InstanceView(
         id=endpoint.id,
@@ -69,15 +69,22 @@ def instance_view(endpoint: GatewayEndpoint, scheme: str) -> InstanceView:
         connections={"idle": idle, "active": leased},
         limit=int(endpoint.most_active) if isfinite(endpoint.most_active) else None,
         ejections_total=sum(series.ejections.values()),
-        ejected_until=moment(endpoint.ejected_until_s) if endpoint.ejection is not None else None,
+        ejected_until=ejected_until(endpoint, order),
         last_error=series.last_error,
     )
+
+
+def ejected_until(endpoint: GatewayEndpoint, order: Order | None) -> str | None:
+    """Until when it is out, whoever ejected it; None while nobody has, and where an operator takes it back by hand."""
+    if order is not None and order.ejected_by is not None:
+        return None if order.ejected_until_s is None else moment(order.ejected_until_s)
+    return moment(endpoint.ejected_until_s) if endpoint.ejection is not None else None
 
 
 def explained_view(endpoint: GatewayEndpoint, upstream: Upstream, scheme: str, now_s: float, *, pickable: bool) -> ExplainedView:
     """One instance, and why it may be picked now, or not."""
     history, order = endpoint.history, upstream.orders.get(endpoint.instance.key)
-    view = instance_view(endpoint, scheme)
+    view = instance_view(endpoint, scheme, order)
     view["reason"] = endpoint.reason
     return ExplainedView(
         **view,

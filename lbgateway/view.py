@@ -130,9 +130,9 @@ class GatewayView:
     def instances(
         self, name: str, *, state: str | None = None, after: InstanceOrder | None = None, only: str | None = None
     ) -> Iterator[InstanceView]:
-        scheme = self._gateway.settings.service(name).scheme
+        scheme, orders = self._gateway.settings.service(name).scheme, self._gateway.plane.orders[name]
         for endpoint in self._endpoints(name, state, after, only):
-            yield instance_view(endpoint, scheme)
+            yield instance_view(endpoint, scheme, orders.get(endpoint.instance.key))
 
     def _endpoints(self, name: str, state: str | None, after: InstanceOrder | None, only: str | None) -> Iterator[GatewayEndpoint]:
         upstream = self._gateway.plane.upstreams.get(name)

@@ -112,7 +112,6 @@ def _append(whole: Body, page: Body) -> None:
     """A service that a page has cut goes on with the next one."""
     if "instances" in page:
         whole["instances"] += page["instances"]
-        return
     for service in page.get("services", ()):
         if whole["services"] and whole["services"][-1]["name"] == service["name"]:
             whole["services"][-1]["instances"] += service["instances"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lbgateway.config.units import parse_duration
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
 MOST_WEIGHT = 65535
 KEYS = {"weight": "weight", "eject": "for"}
 """Verb -> the only key that its body may have."""
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-def parse_command(verb: str, body: bytes, content_type: str, by: str) -> Command:
-    """The command in a request; raises `BadRequest` that says what it should have been."""
-    given = _parse(body, content_type) if body.strip() else {}
+def parse_command(verb: str, body: bytes, content_type: str, by: str, query: Mapping[str, str] = NOTHING) -> Command:
+    """The command in a request, from its `body` or, without one, its `query`; raises `BadRequest` that says what it should have been."""
+    given = _parse(body, content_type) if body.strip() else _asked(verb, query)
     unknown = sorted(given.keys() - {KEYS.get(verb)})
     if unknown:
         takes = f"only `{KEYS[verb]}`" if verb in KEYS else "no body"
@@ -27,6 +29,15 @@ def parse_command(verb: str, body: bytes, content_type: str, by: str) -> Command
     if verb == "weight":
         return Command(verb, by, weight=_weight(given))
     return Command(verb, by, for_s=_for(given["for"]) if given.get("for") is not None else None)
+
+
+def _asked(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """What `query` says of the verb's key: ``?weight=5``, ``?for=30s``."""
+    key = KEYS.get(verb, "")
+    text = query.get(key)
+    if text is None:
+        return {}
+    return {key: int(text) if key == "weight" and text.isascii() and text.isdigit() and len(text) <= len(str(MOST_WEIGHT)) else text}
 
 
 def _parse(body: bytes, content_type: str) -> dict[str, Any]:

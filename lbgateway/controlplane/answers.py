@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -27,6 +28,15 @@ _BY_STATUS = {
 
 def json_response(content: Any, status: int = 200) -> Response:
     return Response(json.dumps(content, ensure_ascii=False).encode() + b"\n", status, media_type=JSON)
+
+
+def state_response(status: int, content: Any) -> Response:
+    """JSON of how the gateway is; a 503 says, as every one of ours does, whose it is and when to ask again."""
+    response = json_response(content, status)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        unavailable = problem.problem_headers(errors.Draining(), "")
+        response.headers.update({name: value for name, value in unavailable if name in ("Proxy-Status", "Retry-After")})
+    return response
 
 
 async def sliced(slices: Iterable[bytes], media_type: str) -> Response:

@@ -101,8 +101,7 @@ def _health_routes(port: GatewayPort) -> APIRouter:
 
     @router.api_route("/health", methods=READ)
     async def health() -> Response:
-        status, body = health_of(port)
-        return answers.json_response(body, status)
+        return answers.state_response(*health_of(port))
 
     @router.api_route("/health/live", methods=READ)
     async def live() -> Response:
@@ -110,8 +109,7 @@ def _health_routes(port: GatewayPort) -> APIRouter:
 
     @router.api_route("/health/ready", methods=READ)
     async def ready() -> Response:
-        status, body = readiness_of(port)
-        return answers.json_response(body, status)
+        return answers.state_response(*readiness_of(port))
 
     return router
 

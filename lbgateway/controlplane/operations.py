@@ -43,7 +43,8 @@ def _add_action(router: APIRouter, port: GatewayPort, verb: str) -> None:
     @router.post(f"/upstreams/{{service}}/{{instance:path}}/{verb}", name=verb)
     async def act(service: str, instance: str, request: Request) -> Response:
         refuse_other_sites(request)
-        command = parse_command(verb, await request.body(), request.headers.get("content-type", ""), request.state.caller)
+        content_type = request.headers.get("content-type", "")
+        command = parse_command(verb, await request.body(), content_type, request.state.caller, request.query_params)
         if port.service(service) is None:
             raise unknown_service(port, service)
         done = port.act(service, instance, command)

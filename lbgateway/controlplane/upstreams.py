@@ -11,7 +11,7 @@ import binascii
 import json
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from balancers.endpoint import EndpointState
 from lbgateway.errors import BadRequest
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SLICE_INSTANCES = 50
 STATES = tuple(state.value for state in EndpointState)
+
+R = TypeVar("R")
 
 encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -172,7 +174,7 @@ def _instances(views: Iterator[Mapping[str, Any]]) -> Generator[bytes, None, tup
 
 
 def upstream(port: GatewayPort, name: str, query: UpstreamsQuery, generated_at: str, instances: Instances) -> Iterator[bytes] | None:
-    """The document of one service: its object with the envelope's keys beside its own. None if it is not known.
+    """The document of one service: that of all with this one alone, and its keys beside the envelope's, too. None if it is not known.
 
     State, limit, cursor and instance of `query` hold for its instances, which `instances` gives: `port.instances` or `port.explain`.
     """
@@ -180,14 +182,32 @@ def upstream(port: GatewayPort, name: str, query: UpstreamsQuery, generated_at: 
     if head is None:
         return None
     views = instances(name, state=query.state, after=query.after[1:] if query.after else None, only=query.instance)
-    return _upstream({**envelope(port, generated_at), **head}, views, query.limit)
+    return _upstream(envelope(port, generated_at), head, views, query.limit)
 
 
-def _upstream(opening: Mapping[str, Any], instances: Iterator[Mapping[str, Any]], limit: int | None) -> Iterator[bytes]:
-    yield encode(opening)[:-1].encode() + b',"instances":['
-    _, last = yield from _instances(islice(instances, limit))
+def _upstream(
+    opening: Mapping[str, Any], head: Mapping[str, Any], instances: Iterator[Mapping[str, Any]], limit: int | None
+) -> Iterator[bytes]:
+    parts: list[bytes] = []
+    yield encode({**opening, **head})[:-1].encode() + b',"instances":['
+    _, last = yield from _noted(_instances(islice(instances, limit)), parts)
+    yield b'],"services":[' + encode(head)[:-1].encode() + b',"instances":['
+    yield from parts
+    yield b"]}"
     more = last is not None and next(instances, None) is not None
-    yield _closing((opening["name"], last["id"], last["node"]) if last and more else None)
+    yield _closing((head["name"], last["id"], last["node"]) if last and more else None)
+
+
+def _noted(slices: Generator[bytes, None, R], parts: list[bytes]) -> Generator[bytes, None, R]:
+    """The slices as they come, and once more in `parts`."""
+    while True:
+        try:
+            part = next(slices)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        parts.append(part)
+        yield part
 
 
 def _closing(next_page: Position | None) -> bytes:

@@ -267,6 +267,23 @@ async def test_an_order_takes_effect_at_once_and_outlives_everything_but_the_pro
     assert told == [("operator", "ann"), ("operator", "bob")]
 
 
+async def test_until_when_an_instance_is_out_is_told_whoever_ejected_it():
+    """By order for a time, by order until it is taken back, and because it failed."""
+    gateway = gateway_with(instance(9001))
+    for_a_time, for_good = Command("eject", "ann", for_s=30.0), Command("eject", "ann")
+
+    for command, known in ((for_a_time, True), (for_good, False), (Command("uneject", "ann"), False)):
+        shown = gateway.view.act("orders", "orders-9001", command)
+        assert isinstance(shown, dict)
+        [listed] = gateway.view.instances("orders")
+        assert shown["ejected_until"] == listed["ejected_until"]
+        assert (listed["ejected_until"] is not None) is known
+        if known:
+            assert shown["order"] is not None
+            for told in (shown["ejected_until"], shown["order"]["ejected_until"]):
+                assert 20 < datetime.fromisoformat(told).timestamp() - time.time() < 31
+
+
 async def test_an_instance_is_named_by_its_id_or_with_its_node():
     """Who may be meant is told, not guessed."""
     twins = [replace(instance(port), key=replace_node(instance(9001).key, node)) for port, node in ((9001, "n1"), (9002, "n2"))]

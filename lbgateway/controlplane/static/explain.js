@@ -124,7 +124,7 @@ export class Drawer {
 
   numbers(instance) {
     const { latency_ms: latency, connections } = instance;
-    const until = instance.ejected_until ? `; this one until ${format.at(instance.ejected_until)}` : "";
+    const until = instance.ejected_until && !instance.order?.ejected_by ? `; this one until ${format.at(instance.ejected_until)}` : "";
     const most = instance.adaptive ? ` of ${format.count(instance.limit)} at most, by its latency` : "";
     const failures = instance.requests_total ? ` (${format.ratio(instance.failures_total / instance.requests_total)})` : "";
     return facts({

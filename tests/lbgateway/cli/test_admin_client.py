@@ -110,7 +110,8 @@ def test_many_instances_are_fetched_page_by_page(capsys, monkeypatch):
     }
     assert (body["next_cursor"], len(bridge.asked)) == (None, 4)
     assert upstreams(arguments(json=True, service="a"), transport=bridge) == 0
-    assert len(json.loads(capsys.readouterr().out)["instances"]) == 5
+    body = json.loads(capsys.readouterr().out)
+    assert [len(body["instances"]), len(body["services"][0]["instances"])] == [5, 5]
 
 
 def test_a_gateway_that_knows_no_pages_is_understood():

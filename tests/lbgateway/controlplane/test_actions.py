@@ -31,6 +31,30 @@ def test_what_can_be_ordered(verb: str, body: bytes, command: Command):
 
 
 @pytest.mark.parametrize(
+    ("verb", "query", "command"),
+    [
+        ("weight", {"weight": "5"}, Command("weight", "ann", weight=5)),
+        ("weight", {"weight": "0", "other": "x"}, Command("weight", "ann", weight=0)),
+        ("eject", {"for": "30s"}, Command("eject", "ann", for_s=30.0)),
+        ("drain", {"for": "30s"}, Command("drain", "ann")),
+    ],
+)
+def test_what_can_be_ordered_without_a_body(verb: str, query: dict[str, str], command: Command):
+    """By the query; a body wins over it."""
+    assert parse_command(verb, b"", "", "ann", query) == command
+    assert parse_command("weight", b'{"weight": 7}', JSON, "ann", query) == Command("weight", "ann", weight=7)
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "65536", "null", "9" * 5000, "\u0665"])
+def test_a_query_may_be_wrong_as_well(text: str):
+    """It is held to the same bounds."""
+    with pytest.raises(BadRequest, match="weight: a whole number"):
+        parse_command("weight", b"", "", "ann", {"weight": text})
+    with pytest.raises(BadRequest, match="for: a time above 0"):
+        parse_command("eject", b"", "", "ann", {"for": text})
+
+
+@pytest.mark.parametrize(
     ("verb", "body", "content_type", "says"),
     [
         ("drain", b'{"for": "30s"}', JSON, "for: unknown; drain takes no body"),

@@ -42,13 +42,16 @@ def assert_problem(answer: httpx.Response, status: int, slug: str) -> None:
 
 @pytest.mark.parametrize(("required", "status", "word"), [([], 200, "ok"), (["orders"], 200, "ok"), (["auth"], 503, "failing")])
 async def test_health_answers_in_json_whatever_it_says(required, status, word):
-    """A monitor reads the body of a 503 too."""
+    """A monitor reads the body of a 503 too, and whoever sees only the head knows whose it is (the contract, section 7)."""
     async with client(gateway(required=required)) as http:
         answer = await http.get("/health")
 
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["status"] == word
+    marks = {name: answer.headers.get(name) for name in ("proxy-status", "retry-after")}
+    ours = {"proxy-status": "lbgateway; error=destination_unavailable", "retry-after": "1"}
+    assert marks == (ours if status == 503 else dict.fromkeys(marks))
     assert answer.json()["checks"]["services"]["orders"] == {"healthy": 1, "total": 2}
 
 
@@ -62,6 +65,7 @@ async def test_a_draining_gateway_is_live_but_not_ready():
 
     assert (live.status_code, live.json()) == (200, {"status": "live"})
     assert (ready.status_code, ready.json()) == (503, {"status": "draining"})
+    assert (ready.headers["retry-after"], ready.headers["proxy-status"][:9]) == ("1", "lbgateway")
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/metrics"])

@@ -130,7 +130,7 @@ def test_no_slice_holds_more_than_its_share():
 
 
 def test_one_service_is_its_object_and_the_envelope():
-    """What the list shows of it, on its own."""
+    """What the list shows of it: at its place in the same document, and beside the envelope, for those who ask for nothing else."""
     body = one(FakeGateway(PORT), "a")
 
     assert body == {
@@ -139,6 +139,7 @@ def test_one_service_is_its_object_and_the_envelope():
         "discovery": {"provider": "consul", "state": "fresh", "age_seconds": 1.2, "last_error": None},
         **head("a"),
         "instances": PORT["a"],
+        "services": [{**head("a"), "instances": PORT["a"]}],
         "next_cursor": None,
     }
 
