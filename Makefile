@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
-.PHONY: demo install test coverage test-docker check servers consul chaos chaos-limits soak bench docs pictures up down help clean
+.PHONY: demo install test coverage test-docker check servers consul chaos chaos-limits soak fuzz bench docs pictures up down help clean
 
 demo: $(VENV)/.run  ## a gateway, a dev registry and three instances on this machine; Ctrl-C ends all of it
 	@exec $(VENV)/bin/lbgateway demo
@@ -61,6 +61,11 @@ chaos-limits: $(VENV)/.dev servers  ## what a limit adds to requests while its R
 
 soak: $(VENV)/.dev servers  ## an hour of mixed traffic with faults, and what has grown; MINUTES=60 PER_SECOND=100 SEED=1 as you like
 	@$(PY) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(PER_SECOND),--per-second $(PER_SECOND)) $(if $(SEED),--seed $(SEED))
+
+EXAMPLES ?= 1000
+
+fuzz: $(VENV)/.dev servers  ## the tests that make up what comes in, with so many examples each; EXAMPLES=1000 ONLY=parser as you like
+	LBGATEWAY_TEST_EXAMPLES=$(EXAMPLES) $(PY) -m pytest -m hypothesis $(if $(ONLY),-k "$(ONLY)")
 
 bench: $(VENV)/.run  ## the gateway beside nginx in one run: CPU per request
 	@$(PY) benchmarks/beside_nginx.py

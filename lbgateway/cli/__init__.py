@@ -209,12 +209,14 @@ def _add_register(register: argparse.ArgumentParser) -> None:
     register.add_argument("argv", metavar="COMMAND", nargs=argparse.REMAINDER, help="the program with its arguments, after --")
 
 
+OPTIONS = {f"--{name}": name for name in ("workers", "host", "port")}
+"""The options of ``run`` that win over the file, and the keys of `server` that they are about."""
+
+
 def overrides(args: argparse.Namespace) -> list[Override]:
-    """The options of ``run`` that win over the file; errors in them are reported as theirs."""
+    """What `OPTIONS` say; errors in them are reported as theirs."""
     from lbgateway.config import Override
 
     return [
-        Override(f"--{name}", ("server", name), str(getattr(args, name)))
-        for name in ("workers", "host", "port")
-        if getattr(args, name) is not None
+        Override(option, ("server", name), str(getattr(args, name))) for option, name in OPTIONS.items() if getattr(args, name) is not None
     ]

@@ -48,7 +48,7 @@ def _number(text: str) -> int:
 
 def outcome(service: str, instance: dict[str, Any]) -> str:
     """One line: the state, why, and what is still to wait for."""
-    name = f"{clean(instance.get('node'))}:{clean(instance.get('id'))}"
+    name = ":".join(clean(part) for part in (instance.get("node"), instance.get("id")) if part)
     reason = f" ({clean(instance['reason'])})" if instance.get("reason") else ""
     line = f"{clean(service)}: {name} is {clean(instance.get('state'))}{reason}, weight {instance.get('weight', 0):g}"
     active = instance.get("active_requests")

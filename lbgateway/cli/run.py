@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from lbgateway.cli import FINE, NO, overrides
+from lbgateway.cli import FINE, NO, OPTIONS, WRONG_USAGE, overrides
 from lbgateway.config import ConfigErrors, load
 from lbgateway.dev_registry import RegistryNotStarted
 from lbgateway.doors import NoDoor, open_doors
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 def main(args: argparse.Namespace) -> int:
-    """0 after an orderly stop, 1 if it could not start; the reasons go to stderr."""
+    """0 after an orderly stop, 1 if it could not start, 2 if an option is at fault; the reasons go to stderr."""
     try:
         settings = settings_of(args)
     except ConfigErrors as errors:
         print(errors, file=sys.stderr)
-        return NO
+        return WRONG_USAGE if any(error.origin.source in OPTIONS for error in errors.errors) else NO
     configure_logging(settings)
     for warning in settings.warnings:
         print(f"warning: {warning}", file=sys.stderr)

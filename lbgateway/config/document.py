@@ -15,6 +15,7 @@ import yaml
 
 from lbgateway.config.environment import interpolate
 from lbgateway.config.errors import ConfigErrors, Finding, KeyPath, Origin
+from lbgateway.config.syntax import explain, nodes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,6 @@ _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fal
 MAX_VALUES = 200_000
 """A few lines of aliases within aliases can stand for billions."""
 _STR_TAG = "tag:yaml.org,2002:str"
-_QUOTED = re.compile(r"'[^']*'")
 
 
 class SpelledInt(int):
@@ -147,17 +147,13 @@ def text_of(value: object) -> str | None:
     return str(value) if isinstance(value, int | float) else None
 
 
-class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers = {}  # noqa: RUF012 (the base class declares it so; empty = all plain scalars are text)
-
-
 def _compose(text: str, document: Document) -> yaml.Node | None:
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        node = nodes_of(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line if mark else 0
-        document.complain((), _explain(error, text, line), line + 1)
+        document.complain((), explain(error, text, line), line + 1)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         document.complain((), "a character that YAML does not allow (is the file UTF-8 text?)", line)
@@ -166,27 +162,6 @@ def _compose(text: str, document: Document) -> yaml.Node | None:
     else:
         return node
     return None
-
-
-def _explain(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
-    """PyYAML's words, without what it quotes from the file: that may be a secret."""
-    lines = text.splitlines()
-    written = lines[line] if line < len(lines) else ""
-    problem = _QUOTED.sub(_harmless, error.problem or "cannot be read")
-    if "\\t" in problem or written.lstrip(" ").startswith("\t"):
-        return "YAML does not allow tabs for indentation; use spaces"
-    if "undefined alias" in problem:
-        return "a value that begins with * is an alias of YAML; put it in quotes if it is meant as text"
-    if "${" in written and ("{" in written.replace("${", "") or "[" in written):
-        problem += " (inside [ ] or { } write the variable in quotes)"
-    elif "{service}" in written and "got '{'" in problem:
-        problem += ' (inside [ ] or { } write it in quotes: "/api/{service}")'
-    return f"not valid YAML: {problem}"
-
-
-def _harmless(quoted: re.Match[str]) -> str:
-    """Marks such as ',' and PyYAML's names such as '<block end>' may be shown; words of the file may not."""
-    return quoted[0] if len(quoted[0]) <= 3 or quoted[0].startswith("'<") else "'…'"
 
 
 def _line(node: yaml.Node) -> int:

@@ -61,7 +61,7 @@ def spell(path: KeyPath) -> str:
     return text
 
 
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """``; did you mean `port`?``, or nothing if no known word resembles `word`."""
-    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+def did_you_mean(word: str, known: Sequence[str], *, alike: float = 0.6) -> str:
+    """``; did you mean `port`?``, or nothing if no known word is `alike` (0..1: the same)."""
+    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=alike)
     return f"; did you mean `{near[0]}`?" if near else ""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, get_args
 
-from lbgateway.config.errors import KeyPath, did_you_mean
+from lbgateway.config.errors import KeyPath, did_you_mean, spell
 from lbgateway.config.section import Section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pydantic_core import ErrorDetails
 
@@ -39,7 +39,7 @@ def explain(error: ErrorDetails, root: type[Section], offered: Offered) -> tuple
     path = tuple(step for step in error["loc"] if step != "[key]")
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return path, "unknown key" + did_you_mean(str(path[-1]), _keys_at(root, path[:-1]))
+        return path, _unknown(root, path)
     if kind == "literal_error":
         return path, _literal(offered(path, _known(str(context["expected"]))), error["input"])
     if kind in ("greater_than_equal", "greater_than"):
@@ -73,6 +73,38 @@ def _keys_at(root: type[Section], path: KeyPath) -> list[str]:
         # A position in a list or a name in a map leads to the section that was found with the list or map.
         kinds = inside or kinds
     return [info.alias or name for kind in kinds for name, info in kind.model_fields.items()]
+
+
+def _unknown(root: type[Section], path: KeyPath) -> str:
+    """The nearest key of this place, and where a key of just this name belongs."""
+    word, known, place = str(path[-1]), _keys_at(root, path[:-1]), _elsewhere(root, path)
+    near = did_you_mean(word, known)
+    if place is None or did_you_mean(word, known, alike=0.8):
+        return f"unknown key{near}"
+    return f"unknown key{near.removesuffix('?')}, or `{place}`?" if near else f"unknown key here; there is `{place}`"
+
+
+def _elsewhere(root: type[Section], path: KeyPath) -> str | None:
+    """Where a key that is right, but in the wrong place, belongs: where most of the way is the same, else where that is shortest."""
+    around = path[:-1]
+
+    def distance(place: KeyPath) -> tuple[int, int]:
+        shared = next((index for index, (one, other) in enumerate(zip(place, around, strict=False)) if one != other), len(around))
+        return -shared, len([step for step in place if step not in ("*", 0)])
+
+    places = [place for place in _places(root, ()) if place[-1] == path[-1]]
+    return spell(min(places, key=distance)).replace("[0]", "[]") if places else None
+
+
+def _places(section: type[Section], path: KeyPath) -> Iterator[KeyPath]:
+    """Every key that the schema knows below `path`; ``*`` stands for a name, 0 for a position in a list."""
+    for name, info in section.model_fields.items():
+        here = (*path, info.alias or name)
+        yield here
+        many = str(info.annotation)
+        inside: KeyPath = (*here, "*") if "dict[" in many else (*here, 0) if "tuple[" in many else here
+        for kind in _sections(info.annotation):
+            yield from _places(kind, inside)
 
 
 def _sections(annotation: Any) -> set[type[Section]]:

@@ -19,9 +19,9 @@ MAX_SIZE_BYTES = 2**50
 def parse_duration(text: str) -> float:
     """Seconds of ``250ms``, ``5s``, ``1m30s``, ``2h`` or ``1d``; `ValueError` with advice otherwise."""
     text = text.strip()
+    if text.startswith("-") and text[1:2].isdigit():
+        raise ValueError("a duration cannot be negative")
     if _NUMBER.fullmatch(text):
-        if text.startswith("-"):
-            raise ValueError("a duration cannot be negative")
         raise ValueError(f"a duration needs a unit: write {text}s for seconds or {text}ms for milliseconds")
     if not _DURATION.fullmatch(text):
         raise ValueError("not a duration: write for example 250ms, 5s, 1m30s or 1h")
@@ -47,9 +47,9 @@ def format_duration(seconds: float) -> str:
 def parse_size(text: str) -> int:
     """Bytes of ``512B``, ``64KiB``, ``10MB`` or ``1.5GiB``; `ValueError` with advice otherwise."""
     text = text.strip()
+    if text.startswith("-") and text[1:2].isdigit():
+        raise ValueError("a size cannot be negative")
     if _NUMBER.fullmatch(text):
-        if text.startswith("-"):
-            raise ValueError("a size cannot be negative")
         raise ValueError(f"a size needs a unit: write {text}B for bytes, or for example 64KiB, 10MiB")
     found = _SIZE.fullmatch(text)
     if not found:

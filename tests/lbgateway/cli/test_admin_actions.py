@@ -87,6 +87,7 @@ def test_what_cannot_be_meant_is_wrong_usage(words: list[str], says: str, capsys
     ("changes", "line"),
     [
         ({}, "orders: n1:o-1 is ready, weight 1"),
+        ({"node": ""}, "orders: o-1 is ready, weight 1"),
         ({"active_requests": 1}, "orders: n1:o-1 is ready, weight 1; 1 request still running"),
         ({"weight": 0.5, "reason": "a\x1b[31m\nb"}, "orders: n1:o-1 is ready (a [31m b), weight 0.5"),
     ],

@@ -32,16 +32,17 @@ def test_options_win_over_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "text", "told"),
+    ("options", "text", "told", "code"),
     [
-        ((), "servces: {}\nauth: {default: none}\n", "gateway.yaml:1: servces: unknown key; did you mean `services`?"),
-        (("--port", "70000"), STATIC, "--port: server.port: "),
-        (("--workers", "0"), STATIC, "--workers: server.workers: "),
+        ((), "servces: {}\nauth: {default: none}\n", "gateway.yaml:1: servces: unknown key; did you mean `services`?", 1),
+        (("--port", "70000"), STATIC, "--port: server.port: ", 2),
+        (("--workers", "0"), STATIC, "--workers: server.workers: ", 2),
+        (("--host", ""), STATIC, "--host: server.host: ", 2),
     ],
 )
-def test_a_bad_configuration_does_not_start(tmp_path, capsys, options, text, told):
-    """Exit code 1, and every error on stderr, those of options too."""
-    assert main(arguments(tmp_path, *options, text=text)) == 1
+def test_a_bad_configuration_does_not_start(tmp_path, capsys, options, text, told, code):
+    """Every error on stderr. Exit code 1, or 2 where an option is at fault: that is wrong usage."""
+    assert main(arguments(tmp_path, *options, text=text)) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert told in err

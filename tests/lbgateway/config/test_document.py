@@ -83,9 +83,9 @@ def test_merge_keys_work_and_own_keys_win():
     ("text", "sentence"),
     [
         ("a: 1\nb: 2\na: 3", "gw.yaml:3: a: given twice, first in line 1"),
-        ("server:\n\tport: 1", "gw.yaml:2: YAML does not allow tabs for indentation; use spaces"),
+        ("server:\n\tport: 1", "gw.yaml:2: YAML does not allow tabs here, nor for indentation; use spaces"),
         ("a: [1, 2", "gw.yaml:1: not valid YAML: expected ',' or ']', but got '<stream end>'"),
-        ("a: *word", "gw.yaml:1: a value that begins with * is an alias of YAML; put it in quotes if it is meant as text"),
+        ("a: *word", 'gw.yaml:1: what begins with * is an alias of YAML; put it in quotes if it is meant as text: "*"'),
         ("- a", "gw.yaml:1: the file must be a map, such as `server: {port: 8080}`"),
         ("a: 1\n---\nb: 2", "gw.yaml:2: not valid YAML: but found another document"),
         ("a: \x07", "gw.yaml:1: a character that YAML does not allow (is the file UTF-8 text?)"),
@@ -93,11 +93,6 @@ def test_merge_keys_work_and_own_keys_win():
         ("a: &a [*a]", "gw.yaml:1: a[0]: an alias that contains itself"),
         ("? [a]\n: b", "gw.yaml:1: a key must be text"),
         ("a:\n  <<: 3", "gw.yaml:2: a: `<<` takes a map or a list of maps"),
-        ("a: {port: ${P}}", "gw.yaml:1: not valid YAML: expected ',' or '}', but got '{' (inside [ ] or { } write the variable in quotes)"),
-        (
-            "a: [{prefix: /api/{service}, auth: none}]",
-            "gw.yaml:1: not valid YAML: expected ',' or '}', but got '{' (inside [ ] or { } write it in quotes: \"/api/{service}\")",
-        ),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_line(text, sentence):

@@ -32,7 +32,7 @@ def test_durations_are_read_as_seconds(text, seconds):
         ("5", "write 5s for seconds"),
         ("0.5", "write 0.5s for seconds"),
         ("-5", "negative"),
-        ("-5s", "not a duration"),
+        ("-5s", "negative"),
         ("5 s", "not a duration"),
         ("5S", "not a duration"),
         ("soon", "not a duration"),
@@ -66,7 +66,8 @@ def test_sizes_are_read_as_bytes(text, size):
 
 
 @pytest.mark.parametrize(
-    ("text", "advice"), [("64", "write 64B for bytes"), ("-1", "negative"), ("64K", "not a size"), ("9999999GiB", "larger")]
+    ("text", "advice"),
+    [("64", "write 64B for bytes"), ("-1", "negative"), ("-1KiB", "negative"), ("64K", "not a size"), ("9999999GiB", "larger")],
 )
 def test_what_is_no_size_is_refused_with_advice(text, advice):
     """As with durations."""
