@@ -94,7 +94,8 @@ class GatewayProtocol(ClientConnection):
         if self._named is not None:
             self.peer, self.server_port = self._named
         elif peer:
-            self.peer, self.server_port = peer[0], server[1]
+            # Where one socket takes both kinds, IPv4 comes in as IPv6: services, limits and logs know the client by its own address.
+            self.peer, self.server_port = peer[0].removeprefix("::ffff:"), server[1]
         if transport.get_extra_info("sslcontext"):
             self.scheme, self.secure = b"https", True
             self.certificate = subject_of(transport.get_extra_info("peercert"))

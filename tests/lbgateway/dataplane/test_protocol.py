@@ -201,6 +201,15 @@ def test_the_scheme_and_the_port_are_those_of_the_connection():
     assert client.protocol.scheme == b"https"
 
 
+@pytest.mark.parametrize("peer", ["::ffff:198.51.100.7", "198.51.100.7"])
+def test_a_client_has_one_address_whatever_the_socket_takes(peer):
+    """One for IPv6 and IPv4 tells of the latter as of the former."""
+    world = World(orders=1)
+    client = world.client(peer).sends(get())
+    assert b"X-Forwarded-For: 198.51.100.7\r\n" in world.connects().got()
+    assert client.protocol.peer == "198.51.100.7"
+
+
 def test_a_socket_without_addresses_is_served_as_well():
     """A UNIX domain socket has none."""
     world = World(orders=1)
