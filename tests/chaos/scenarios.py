@@ -23,8 +23,8 @@ READING = "GET"
 
 MOST_LURED = 0.1
 """The part of all attempts that a bad instance of five may have got at most."""
-LEAST_SERVED = 0.1
-"""The part that each other one has got at least: half of what it gets of five that are well."""
+LEAST_SERVED = 0.05
+"""The part that each other one has got at least: a quarter of what it gets of five that are well."""
 
 
 class Registry(enum.Enum):

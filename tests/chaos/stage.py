@@ -24,6 +24,7 @@ from tests.support.steady_load import SteadyLoad, Told
 INSTANCES = 5
 PER_SECOND = 100.0
 WARM_S = 0.7
+WELL_KNOWN, WARM_WITHIN_S = 10, 20.0
 TRY_S = 2.0
 """How long an instance may take for an answer."""
 SAMPLE_S = 0.05
@@ -143,6 +144,10 @@ class Stage:
         """Wait until exactly these are there, and ready."""
         wait_until(lambda: self.states() == dict.fromkeys(ports, "ready"), seconds, lambda: f"{self.states()}\n{self.gateway.story()}")
 
+    def warm(self) -> None:
+        """Wait until each has been asked often enough to be known: whose first answer was slow by chance is left alone for a while."""
+        wait_until(lambda: min(self.sample().begun.values()) >= WELL_KNOWN, WARM_WITHIN_S, lambda: f"{self.told()}\n{self.gateway.story()}")
+
     def answers(self, port: int, seconds: float = 10) -> None:
         """Wait until the instance at `port` has got a request since now."""
         before = self.sample().begun.get(port, 0)
@@ -206,6 +211,7 @@ def play(
             stage.ready({instance.port for instance in instances})
             with SteadyLoad(gateway.port, per_second=PER_SECOND, methods=methods, calm_s=WARM_S) as load:
                 time.sleep(WARM_S)
+                stage.warm()
                 action(stage)
                 time.sleep(WARM_S)
                 told = load.stop()

@@ -52,7 +52,7 @@ def test_whoever_had_to_wait_for_a_try_that_ran_out_is_seen():
 
 
 def test_the_others_are_served_meanwhile():
-    """One of them at least a tenth of all; here it gets a part in 11, and then none."""
+    """None of them is left out."""
     assert trouble(1, 2, 3).least_share_of_others() == 10 / 11
     lonely = Trouble(1, 0.0, 0.1, 2.0, [Sample(0.0, {1: 1, 2: 1, 3: 1}), Sample(0.1, {1: 1, 2: 99, 3: 3})])
     assert lonely.least_share_of_others() == 0.02
