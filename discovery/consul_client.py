@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Credential: TypeAlias = "str | Callable[[], str | None] | None"
 
 CONNECT_S: Final = 2.0
+ANSWER_S: Final = 60.0
+"""How long an answer may be on its way, once it has begun: thousands of instances over a slow line."""
 TOO_MANY_S: Final = 1.0
 """A blocking read that is cut sooner than this while others stay blocked: the agent has too many connections."""
 
@@ -135,7 +137,11 @@ class ConsulClient:
         timeout = httpx.Timeout(read.timeout_s, connect=CONNECT_S, pool=None)
         query = parameters(read, self._datacenter)
         try:
-            response = await client.get(path, params=query, headers=self._credentials(), timeout=timeout)
+            # httpx's time is that of each read: an answer that comes byte by byte would never be late.
+            async with asyncio.timeout(CONNECT_S + read.timeout_s + ANSWER_S):
+                response = await client.get(path, params=query, headers=self._credentials(), timeout=timeout)
+        except TimeoutError:
+            raise ReadTimedOut(f"{self.url} does not come to the end of its answer") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise translate(error) from error
         return reply(response.status_code, response.headers, response.content)

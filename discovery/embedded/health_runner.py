@@ -170,11 +170,11 @@ async def _probe_tcp(definition: CheckDefinition) -> tuple[str, str]:
     try:
         async with asyncio.timeout(definition.timeout_s):
             _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
     except TimeoutError:
         return CRITICAL, f"dial tcp {definition.tcp}: no connection within {definition.timeout_s:g}s"
     except (OSError, ValueError) as error:
         return CRITICAL, f"dial tcp {definition.tcp}: {error}"
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
     return PASSING, f"TCP connect {definition.tcp}: Success"

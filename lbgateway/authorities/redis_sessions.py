@@ -61,7 +61,7 @@ class RedisSessions:
             self._asking = None
 
     async def _fetch(self, session_ids: Sequence[bytes]) -> list[Testimony | Unanswered]:
-        async with self._redis.pipeline(transaction=False) as pipeline:
+        async with asyncio.timeout(WITHIN_S), self._redis.pipeline(transaction=False) as pipeline:
             for session_id in session_ids:
                 key = self._prefix + session_id
                 pipeline.getrange(key, 0, MAX_BYTES)

@@ -180,13 +180,26 @@ class AsgiExchange:
         return {"type": "http.request", "body": bytes(self.body), "more_body": False}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
-        await self.writable.wait()
+        await self._until_writable()
         if self.gone or self.complete:
             return
         if message["type"] == "http.response.start":
             self._start(message["status"], list(message.get("headers", ())))
         elif message["type"] == "http.response.body":
             self._continue(message.get("body", b""), more=message.get("more_body", False))
+
+    async def _until_writable(self) -> None:
+        """Wait for a client that reads slowly as long as it reads at all; one that does not is cut."""
+        while not self.writable.is_set():
+            unsent = self.protocol.transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(self.plane.body_timeout_s):
+                    await self.writable.wait()
+            except TimeoutError:
+                if self.protocol.transport.get_write_buffer_size() >= unsent:
+                    self.on_client_gone()
+                    self.protocol.abort()
+                    await asyncio.sleep(0)  # an application that never waits for anything else ends here, too
 
     # -- the answer ----------------------------------------------------------------------------
 

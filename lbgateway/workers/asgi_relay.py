@@ -7,6 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from lbgateway.controlplane.answers import problem_response
+from lbgateway.controlplane.event_stream import HEARTBEAT_S
 from lbgateway.errors import Draining
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 PASSED = ("type", "asgi", "http_version", "method", "scheme", "path", "root_path", "client", "server", "state")
 """Of a scope; what is bytes goes as text, one character a byte."""
+
+
+SILENT_S = 2 * HEARTBEAT_S
+"""So long the parent is waited for. It answers at once, and says with a stream of events that has no news that it is still there."""
 
 
 class RelayedApplication:
@@ -32,12 +37,13 @@ class RelayedApplication:
         number = next(self._numbers)
         answers = self._asked[number] = asyncio.Queue()
         self._link.send("request", request["body"], number=number, scope=scope_facts(scope))
-        done = False
+        begun = done = False
         try:
             while not done:
-                frame = await answers.get() if not self._link.ended or not answers.empty() else None
+                frame = await self._next(answers)
                 if frame is None:
                     break
+                begun = True
                 done = await _pass_on(frame, send)
                 if not done and frame.facts["kind"] == "body":
                     self._link.send("taken", number=number)
@@ -45,9 +51,19 @@ class RelayedApplication:
             del self._asked[number]
             if not done:
                 self._link.send("request_over", number=number)
-        if not done:
-            gone = Draining("The process of the gateway that knows this has ended.")
+        if not begun:  # what has begun is cut: to begin anew would be no answer
+            gone = Draining("The process of the gateway that knows this has ended, or hangs.")
             await problem_response(gone, scope["state"]["request_id"])(scope, receive, send)
+
+    async def _next(self, answers: asyncio.Queue[Frame | None]) -> Frame | None:
+        """The next part of an answer; None if none will come."""
+        if self._link.ended and answers.empty():
+            return None
+        try:
+            async with asyncio.timeout(SILENT_S):
+                return await answers.get()
+        except TimeoutError:
+            return None
 
     def hear(self, frame: Frame) -> bool:
         """Take in a part of an answer; False if the frame is about something else."""

@@ -117,8 +117,8 @@ class Crew:
         for member in self.members.values():
             log.warning("a worker does not leave, it is killed", worker=member.index, pid=member.process.pid)
             member.process.kill()
-        if self.members:
-            await self._empty.wait()
+        with contextlib.suppress(TimeoutError):  # one that even the kernel cannot end, for it hangs there itself
+            await asyncio.wait_for(self._empty.wait(), REAP_S if self.members else 0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 
 from discovery import errors
 from discovery.budget import PLAIN, SOCKETS, SlotBudget
-from discovery.consul_client import ConsulClient, tls_context, translate
+from discovery.consul_client import ANSWER_S, CONNECT_S, ConsulClient, tls_context, translate
 from discovery.consul_wire import Consistency, Read
 from discovery.errors import DiscoveryError
 from tests.discovery.fake_consul import FakeConsul, entry
@@ -182,6 +183,29 @@ def test_plain_reads_are_no_stampede() -> None:
         client = ConsulClient("http://consul.test", transport=slow)
         await asyncio.gather(*(client.ask(PATH, Read()) for _ in range(20)))
         assert slow.most == PLAIN
+        await client.aclose()
+
+    run_virtual(story())
+
+
+class Endless(httpx.AsyncByteStream):
+    """A body that comes byte by byte, each in time, and has no end."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(1.0)
+
+
+def test_an_answer_without_an_end_is_late_in_the_end() -> None:
+    """Each byte in time is not enough."""
+
+    async def story() -> None:
+        client = ConsulClient("http://consul.test", transport=Slow(httpx.Response(200, stream=Endless())))
+        began_s = asyncio.get_running_loop().time()
+        with pytest.raises(errors.ReadTimedOut, match="does not come to the end of its answer"):
+            await client.ask(PATH, Read())
+        assert asyncio.get_running_loop().time() - began_s == pytest.approx(CONNECT_S + Read().timeout_s + ANSWER_S, abs=1.0)
         await client.aclose()
 
     run_virtual(story())

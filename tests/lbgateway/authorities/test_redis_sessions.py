@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis
 
+from lbgateway.authorities import redis_sessions
 from lbgateway.authorities.asking import Unanswered
 from lbgateway.authorities.redis_sessions import MOST_AT_ONCE, RedisSessions
 from lbgateway.policies.testimony import MAX_BYTES, Fails, Holds
@@ -116,3 +118,28 @@ async def test_nobody_there_is_no_answer():
         with pytest.raises(Unanswered, match="connecting to 127"):
             await question
     await made.asking.aclose()
+
+
+async def test_an_answer_without_an_end_is_none(monkeypatch: pytest.MonkeyPatch):
+    """Each byte comes in time, but nobody is asked about afterwards until that is over."""
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while not gone.is_set():
+                writer.write(b"+")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        gone.set()
+
+    gone = asyncio.Event()
+    monkeypatch.setattr(redis_sessions, "WITHIN_S", 0.2)
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as dripping:
+        sessions = RedisSessions(f"redis://127.0.0.1:{dripping.sockets[0].getsockname()[1]}/0", "app:")
+        async with asyncio.timeout(5):
+            with pytest.raises(Unanswered):
+                await sessions._ask(b"ann")
+            await sessions.asking.aclose()
+            await gone.wait()

@@ -250,6 +250,50 @@ async def test_a_client_that_does_not_read_makes_the_application_wait():
     assert (sent, client.got().endswith(b"0\r\n\r\n")) == ([0, 1, 2], True)
 
 
+async def endless(world: World, client: Client) -> tuple[Client, list[str]]:
+    """An answer without an end, to a client that takes nothing by itself; and what has become of the application."""
+    ended: list[str] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await send({"type": "http.response.start", "status": 200})
+            while True:
+                await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
+        finally:
+            ended.append("ended")
+
+    world.plane.application = application
+    world.plane.body_timeout_s = 0.1
+    client.stalls()
+    client.sends(request("GET", "/metrics"))
+    await settled(world)
+    return client, ended
+
+
+async def test_a_client_that_reads_nothing_is_cut():
+    """After the time that it has between two pieces of a body; the application ends with it."""
+    world = gateway(sized())
+    client, ended = await endless(world, world.client())
+    async with asyncio.timeout(5):
+        while not ended:  # noqa: ASYNC110 the world's turns are the test's
+            await asyncio.sleep(0.01)
+    await settled(world)
+    assert (client.cut, world.plane.connections) == (True, set())
+
+
+async def test_a_client_that_reads_slowly_is_not_cut():
+    """Each byte that it takes gives it time again."""
+    world = gateway(sized())
+    client, ended = await endless(world, world.client())
+    for _ in range(20):
+        client.transport.takes(1)
+        await asyncio.sleep(0.03)
+    assert (client.cut, ended) == (False, [])
+    client.resets()
+    await settled(world)
+    assert ended == ["ended"]
+
+
 # -- what goes wrong -------------------------------------------------------------------------------
 
 

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
+from lbgateway.workers import asgi_relay
 from lbgateway.workers.asgi_host import PIECE_BYTES, Hosting
 from lbgateway.workers.asgi_relay import RelayedApplication, scope_facts, scope_of
 from lbgateway.workers.frames import Frame
@@ -151,6 +153,40 @@ async def test_without_the_parent_a_worker_says_that_it_does_not_know():
         await asking
         await way.asks(late)
         assert (client.status, late.status) == (503, 503)
+
+
+async def silent_after_its_head(_scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "http.response.start", "status": 201, "headers": []})
+    await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    await receive()
+
+
+async def test_a_parent_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    """A worker says so, or cuts what has begun: a second answer behind it would be none."""
+
+    async def silent(_scope: Any, receive: Any, _send: Any) -> None:
+        await receive()
+        await receive()
+
+    monkeypatch.setattr(asgi_relay, "SILENT_S", 0.05)
+    for application, status in ((silent, 503), (silent_after_its_head, 201)):
+        async with way_to(application) as way:
+            client = Client()
+            await way.asks(client)
+            assert (client.status, way.relay._asked) == (status, {})
+            await until(lambda way=way: not way.hosting._running)  # type: ignore[misc]  # bound by the default
+
+
+async def test_what_a_parent_has_begun_is_cut_with_its_end():
+    """Its client must see that the answer is not whole."""
+    async with way_to(silent_after_its_head) as way:
+        client = Client()
+        asking = asyncio.create_task(way.asks(client))
+        await until(lambda: client.body)
+        way.parents.close()
+        await asking
+        assert (client.status, client.body) == (201, b"begun")
 
 
 async def test_who_has_left_before_it_has_asked_asks_nobody():

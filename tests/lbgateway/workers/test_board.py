@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
+from lbgateway.workers import board as board_module
 from lbgateway.workers.board import BUCKETS, NOT_SERVING, SLOTS, WAYS, Board
 
 OTHER = """
@@ -74,9 +76,26 @@ def test_who_dies_holding_a_lock_lets_go():
     board.unlock(4)
     waiting = os.fork()
     if not waiting:  # locks are a process's own, so it takes a third one to wait
+        board_module.LOCK_WITHIN_S = 60
         board.lock(3)
         os._exit(0)
     assert os.waitpid(waiting, os.WNOHANG) == (0, 0)
     process.send_signal(signal.SIGKILL)
     assert os.waitpid(waiting, 0)[1] == 0
     process.communicate()
+
+
+def test_who_is_stopped_holding_a_lock_stops_nobody():
+    """SIGSTOP to the holder: the others go on after a moment, and what they unlock is not the holder's."""
+    board = Board.create(2)
+    process = other(board)
+    process.send_signal(signal.SIGSTOP)
+    for _ in range(2):
+        began_s = time.monotonic()
+        board.lock(3)
+        board.unlock(3)
+        assert time.monotonic() - began_s < 1.0
+    process.send_signal(signal.SIGCONT)
+    closed(process)
+    board.lock(3)
+    board.unlock(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -106,6 +107,38 @@ async def test_who_does_not_leave_is_killed():
         await watched.crew.gone(0.1)
     assert not alive(pid)
     assert logs[0]["event"] == "a worker does not leave, it is killed"
+
+
+class Unending:
+    """A process that even SIGKILL does not end: it hangs in the kernel."""
+
+    def __init__(self, real: Any) -> None:
+        self.pid, self.real, self.killed = real.pid, real, 0
+
+    def kill(self) -> None:
+        self.killed += 1
+
+    def poll(self) -> None:
+        return None
+
+
+async def test_who_cannot_be_killed_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    """The gateway ends all the same."""
+    watched = Watched(1)
+    await watched.crew.start()
+    member = watched.crew.members[0]
+    member.process = unending = Unending(member.process)  # type: ignore[assignment]  # as much of a process as it needs
+    monkeypatch.setattr(crew_module, "REAP_S", 0.1)
+    watched.crew.stop("stop")
+    with capture_logs():
+        async with asyncio.timeout(5):
+            await watched.crew.gone(0.0)
+    assert unending.killed > 0
+    member.process = unending.real
+    unending.real.kill()
+    await until(lambda: member.link.ended)
+    await asyncio.gather(*watched.crew._tasks, return_exceptions=True)
+    unending.real.wait()
 
 
 async def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch):
