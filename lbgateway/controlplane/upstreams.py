@@ -55,7 +55,8 @@ class UpstreamsQuery:
 
 
 def parse_query(parameters: Mapping[str, str]) -> UpstreamsQuery:
-    """The query of a request; raises `BadRequest` that names the parameter. Unknown parameters are ignored."""
+    """The query of a request; raises `BadRequest` that names the parameter. Unknown parameters are ignored, empty ones are not there."""
+    parameters = {name: value for name, value in parameters.items() if value}
     state = parameters.get("state")
     if state is not None and state not in STATES:
         raise BadRequest(f"state: one of {', '.join(STATES)}")
