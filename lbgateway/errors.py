@@ -87,6 +87,20 @@ class RequestTimeout(GatewayError):
     origin, proxy_status = Origin.CLIENT, "http_request_error"
 
 
+class PreconditionFailed(GatewayError):
+    """Of the single-page application: the file is another one than the client knows."""
+
+    status, slug, title = 412, "precondition_failed", "It is not what it was"
+    origin, proxy_status = Origin.CLIENT, "http_request_error"
+
+
+class RangeNotSatisfiable(GatewayError):
+    """Of the single-page application: the file is shorter."""
+
+    status, slug, title = 416, "range_not_satisfiable", "There is no such part of it"
+    origin, proxy_status = Origin.CLIENT, "http_request_error"
+
+
 class PayloadTooLarge(GatewayError):
     status, slug, title = 413, "payload_too_large", "The request body is too large"
     origin, proxy_status = Origin.CLIENT, "http_request_error"

@@ -13,27 +13,27 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 import re
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from starlette.datastructures import Headers
-from starlette.responses import FileResponse
-from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
+from lbgateway.controlplane import file_answer
 from lbgateway.controlplane.answers import problem_response
-from lbgateway.errors import MethodNotAllowed, NoRoute
+from lbgateway.controlplane.beneath import OpenFile, open_beneath
+from lbgateway.errors import GatewayError, MethodNotAllowed, NoRoute
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Mapping
 
-    from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
 ENCODINGS: Final = (("br", ".br"), ("zstd", ".zst"), ("gzip", ".gz"))
 """Content coding and the ending of its file, the best first."""
 
+VIA: Final = "1.1 lbgateway"
+BYTES: Final = "application/octet-stream"
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 REVALIDATE: Final = "no-cache"
 
@@ -54,30 +54,32 @@ class Spa:
     def __init__(self, directory: str, index: str) -> None:
         self._directory = Path(directory)
         self._index = index
-        self._static = StaticFiles(directory=directory, check_dir=False)
 
     def __repr__(self) -> str:
         return f"<Spa {self._directory}>"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._respond(scope)
-        response.headers.setdefault("via", "1.1 lbgateway")
-        await response(scope, receive, send)
-
-    async def _respond(self, scope: Scope) -> Response:
-        request_id = str(scope["state"]["request_id"])
-        if scope["method"] not in ("GET", "HEAD"):
-            return problem_response(MethodNotAllowed(headers=b"Allow: GET, HEAD\r\n"), request_id)
         headers = Headers(scope=scope)
-        # Files may lie on a slow disk, and the loop forwards requests.
-        accepted = (headers.get("accept", ""), headers.get("accept-encoding", ""))
-        found = await asyncio.to_thread(self.find, scope["raw_path"].decode(), *accepted)
-        if found is None:
-            return problem_response(NoRoute(), request_id)
-        response = found.response()
-        if self._static.is_not_modified(response.headers, headers):
-            return NotModifiedResponse(response.headers)
-        return response
+        found = None
+        try:
+            if scope["method"] not in ("GET", "HEAD"):
+                raise MethodNotAllowed(headers=b"Allow: GET, HEAD\r\n")
+            accepted = (headers.get("accept", ""), headers.get("accept-encoding", ""))
+            # Files may lie on a slow disk, and the loop forwards requests.
+            found = await asyncio.to_thread(self.find, scope["raw_path"].decode(), *accepted)
+            if found is None:
+                raise NoRoute
+            answer = found.answer(headers, head_only=scope["method"] == "HEAD")
+            if isinstance(answer, GatewayError):
+                raise answer
+            await answer.send(found.file, send)
+        except GatewayError as error:
+            response = problem_response(error, str(scope["state"]["request_id"]))
+            response.headers["via"] = VIA
+            await response(scope, receive, send)
+        finally:
+            if found is not None:
+                found.file.close()
 
     def find(self, path: str, accept: str, accept_encoding: str) -> Found | None:
         """What `path`, normalised and still escaped, is answered with; None for 404."""
@@ -90,50 +92,54 @@ class Spa:
         if found is None:
             return None
         cache = IMMUTABLE if name != self._index and _HASHED.search(name.rpartition("/")[2]) else REVALIDATE
-        return self._smallest(Found(*found, name, cache), accept_encoding)
+        return self._smallest(Found(found, name, cache), accept_encoding)
 
-    def _file(self, name: str) -> tuple[Path, os.stat_result] | None:
+    def _file(self, name: str) -> OpenFile | None:
         """A regular file inside of the folder, wherever links lead; hidden ones do not exist."""
         if "\\" in name or "\0" in name or any(part.startswith(".") and part != _WELL_KNOWN for part in name.split("/")):
             return None
-        try:
-            root = self._directory.resolve()  # each time: deployments move a link from one version to the next
-            full = (root / name).resolve()
-            status = full.stat()
-        except (OSError, ValueError, RuntimeError):  # gone, unreadable, links in circles, a name that no file system takes
-            return None
-        return (full, status) if full.is_relative_to(root) and stat.S_ISREG(status.st_mode) else None
+        return open_beneath(self._directory, name)
 
     def _smallest(self, plain: Found, accept_encoding: str) -> Found:
         """The file that was compressed beforehand, if there is one that the client takes."""
         for coding, ending in ENCODINGS:
             packed = self._file(plain.name + ending)
-            if packed is not None:
-                plain.varies = True
-                if accepts(accept_encoding, coding):
-                    return Found(*packed, plain.name, plain.cache, coding)
+            if packed is None:
+                continue
+            plain.varies = True
+            if accepts(accept_encoding, coding):
+                plain.file.close()
+                return Found(packed, plain.name, plain.cache, coding)
+            packed.close()
         return plain
 
 
 class Found:
-    """A file to be sent. `name`: what it is called by, without the ending of a coding."""
+    """A file to be sent, and closed. `name`: what it is called by, without the ending of a coding."""
 
-    def __init__(self, path: Path, status: os.stat_result, name: str, cache: str, coding: str | None = None) -> None:
-        self.path = path
-        self.status = status
+    def __init__(self, file: OpenFile, name: str, cache: str, coding: str | None = None) -> None:
+        self.file = file
         self.name = name
         self.cache = cache
         self.coding = coding
         self.varies = coding is not None
 
-    def response(self) -> FileResponse:
-        headers = {"cache-control": self.cache}
+    def answer(self, asked: Mapping[str, str], *, head_only: bool) -> file_answer.FileAnswer | GatewayError:
+        """What to say about it to somebody who has `asked` with these fields (lower-case names)."""
+        headers = {"content-type": media_type_of(self.name), "cache-control": self.cache, "via": VIA}
         if self.coding is not None:
             headers["content-encoding"] = self.coding
         if self.varies:
             headers["vary"] = "Accept-Encoding"
-        media_type = mimetypes.guess_type(self.name)[0] or "application/octet-stream"
-        return FileResponse(self.path, headers=headers, media_type=media_type, stat_result=self.status)
+        return file_answer.answer(self.file, asked, headers, head_only=head_only)
+
+
+def media_type_of(name: str) -> str:
+    """By the ending; what is packed itself is no more than bytes."""
+    kind, packed = mimetypes.guess_type(name)
+    if kind is None or packed is not None:
+        return BYTES
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
 def accepts(accept_encoding: str, coding: str) -> bool:

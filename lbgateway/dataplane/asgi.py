@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from lbgateway import problem
 from lbgateway.dataplane.access_records import log_own_answer
-from lbgateway.dataplane.head import LAST_CHUNK, STATUS_LINES
+from lbgateway.dataplane.head import BODYLESS, LAST_CHUNK, STATUS_LINES
 from lbgateway.errors import GatewayError, PayloadTooLarge, RequestTimeout
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class AsgiExchange:
         """The slug of the problem that the answer is."""
         self.bytes_out = 0
         self.chunked = False
+        self.left_bytes: int | None = None
+        """What is still to come of a body whose length has been told."""
         self.complete = False
         self.news = asyncio.Event()
         self.writable = asyncio.Event()
@@ -205,8 +207,11 @@ class AsgiExchange:
 
     def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
-        names = {name.lower() for name, _ in headers}
-        self.chunked = b"content-length" not in names and status >= 200 and status not in (204, 304)
+        told = {name.lower(): value for name, value in headers}
+        names = told.keys()
+        if b"content-length" in told and self.head.method != b"HEAD" and status not in BODYLESS:
+            self.left_bytes = int(told[b"content-length"])
+        self.chunked = b"content-length" not in names and status >= 200 and status not in BODYLESS
         if (self.chunked and self.head.version != "1.1") or self.plane.draining or self._unread():
             self.keep_alive = False
         if self.head.version != "1.1":
@@ -234,34 +239,50 @@ class AsgiExchange:
         if self.status >= HTTPStatus.BAD_REQUEST and self.refusal is None:
             self.refusal = problem.slug_of(data)
         if self.head.method != b"HEAD":
+            if self.left_bytes is not None:
+                # A file may shrink or grow while it is sent: what is too much would be read as the next answer.
+                data = data[: self.left_bytes]
+                self.left_bytes -= len(data)
             if self.chunked and data:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
             if self.chunked and not more:
                 data += LAST_CHUNK
             if data:
                 self._write(data)
-        if not more:
+        if self.left_bytes and not more:
+            self._cut()
+        elif not more:
             self._finish()
 
     def _answer(self, error: GatewayError) -> None:
         self.keep_alive = False
         self.refusal = error.slug
-        if not self.status:
+        if self.status:
+            self._cut()
+        else:
             self.status = error.status
             security = self.plane.security
             careful = b"" if security is None else security.all(secure=self.protocol.is_secure(self.head))
             head_only = self.head.method == b"HEAD"
             self._write(problem.render(error, self.request_id, date=self.plane.date_line, extra=careful, head_only=head_only, close=True))
-        self._finish()
+            self._finish()
 
     def _write(self, data: bytes) -> None:
         self.bytes_out += len(data)
         self.protocol.write(data)
 
     def _finish(self) -> None:
+        self._settle()
+        self.protocol.finish(keep_alive=self.keep_alive)
+
+    def _cut(self) -> None:
+        """An answer that has begun and cannot be finished: only a broken connection tells the client."""
+        self._settle()
+        self.protocol.abort()
+
+    def _settle(self) -> None:
         self.complete = True
         if self.body_timer is not None:
             self.body_timer.cancel()
         self.news.set()
         log_own_answer(self, monotonic())
-        self.protocol.finish(keep_alive=self.keep_alive)

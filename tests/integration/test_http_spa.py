@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lbgateway.controlplane.spa import ENCODINGS
+from tests.support.launch import wait_until
 from tests.support.live_gateway import LiveGateway, one_upstream
 from tests.support.wire import Listener, Message, ok
 
@@ -100,7 +103,10 @@ def test_a_file_comes_whole_in_parts_or_not_at_all(pair: Pair) -> None:
     assert get(pair, path, 'If-None-Match: "other"').status == 200
     part = get(pair, path, "Range: bytes=7-11")
     assert (part.status, part.body, part.get("Content-Range")) == (206, b"const", f"bytes 7-11/{len(SCRIPT)}")
-    assert get(pair, path, f"Range: bytes={len(SCRIPT)}-").status == 416
+    past = get(pair, path, f"Range: bytes={len(SCRIPT)}-")
+    assert (past.status, past.get("Content-Type"), past.get("Content-Range")) == (416, "application/problem+json", f"bytes */{len(SCRIPT)}")
+    assert [get(pair, path, f"Range: {none}").status for none in ("bytes=x", "items=0-1", "bytes=0-1,3-4")] == [200] * 3
+    assert get(pair, path, 'If-Match: "other"').status == 412
     head = get(pair, path, method="HEAD", bodyless=True)
     assert (head.status, head.get("Content-Length")) == (200, str(len(SCRIPT)))
 
@@ -135,6 +141,60 @@ def test_no_link_leads_out_of_the_folder(linked: Pair, path: str, coding: str) -
 
     assert (part.status, page.status, page.body) == (404, 200, b"<!doctype html><title>Shop</title>")
     assert page.get("Content-Encoding") is None
+
+
+def test_nothing_leads_out_while_links_come_and_go(tmp_path: Path) -> None:
+    """Somebody who may write into the folder exchanges a script for a link to a secret; what is looked at is what is sent."""
+    folder, secret, done = tmp_path / "dist", tmp_path / "secret.js", threading.Event()
+    folder.mkdir()
+    (folder / "index.html").write_text("index")
+    (folder / "app.js").write_text("public")
+    secret.write_text("secret")
+
+    def exchange() -> None:
+        while not done.is_set():
+            (folder / "link").symlink_to(secret)
+            (folder / "app.js").rename(folder / "real")
+            (folder / "link").rename(folder / "app.js")
+            (folder / "app.js").unlink()
+            (folder / "real").rename(folder / "app.js")
+
+    mover = threading.Thread(target=exchange)
+    with one_upstream({"spa": {"directory": str(folder)}}) as pair, pair[0].connect() as client:
+        mover.start()
+        try:
+            answers = [client.get("/app.js").message() for _ in range(1500)]
+        finally:
+            done.set()
+            mover.join()
+        assert {(each.status, each.body if each.status == 200 else b"") for each in answers} == {(200, b"public"), (404, b"")}
+        wait_until(lambda: opened(folder) == [], 2.0, lambda: f"still open: {opened(folder)}")
+
+
+def opened(folder: Path) -> list[str]:
+    """Files in it that this process has open."""
+    found = []
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(str(each.readlink()))
+    return [name for name in found if name.startswith(str(folder))]
+
+
+def test_a_client_that_leaves_leaves_no_file_open(tmp_path: Path) -> None:
+    """In the midst of a large one, of which it has read nothing; nor does any other answer leave one."""
+    (tmp_path / "index.html").write_text("index")
+    (tmp_path / "large.bin").write_bytes(bytes(20_000_000))
+    with one_upstream({"spa": {"directory": str(tmp_path)}}) as pair:
+        client = pair[0].connect(receive_buffer=4096)
+        client.get("/large.bin")
+        wait_until(lambda: len(opened(tmp_path)) == 1, 5.0, lambda: "it is not open")
+        client.close()
+        wait_until(lambda: opened(tmp_path) == [], 5.0, lambda: f"still open: {opened(tmp_path)}")
+        tag = get(pair, "/").get("ETag")
+        for lines in ((f"If-None-Match: {tag}",), ("Range: bytes=99-",), ('If-Match: "x"',)):
+            get(pair, "/", *lines, bodyless="None" in lines[0])
+        get(pair, "/", method="HEAD", bodyless=True)
+        wait_until(lambda: opened(tmp_path) == [], 2.0, lambda: f"still open: {opened(tmp_path)}")
 
 
 @pytest.mark.parametrize("path", ["/up", "/up/", "/folder", "/folder/", "/assets/up", "/up/outside", "/up/up/up/etc/passwd"])

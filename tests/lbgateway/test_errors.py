@@ -18,7 +18,8 @@ PROXY_ERRORS = {
 
 CONTRACT = {
     400: {"bad_request"}, 401: {"unauthenticated"}, 403: {"forbidden"}, 404: {"no_route"}, 405: {"method_not_allowed"}, 409: {"ambiguous"},
-    408: {"request_timeout"}, 413: {"payload_too_large"}, 414: {"uri_too_long"}, 429: {"rate_limited"},
+    408: {"request_timeout"}, 412: {"precondition_failed"}, 413: {"payload_too_large"}, 414: {"uri_too_long"},
+    416: {"range_not_satisfiable"}, 429: {"rate_limited"},
     431: {"headers_too_large"}, 499: {"client_gone"},
     502: {"connect_failed", "upstream_closed", "upstream_malformed"},
     503: {"no_endpoint", "breaker_open", "overloaded", "draining", "auth_unavailable"},

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lbgateway.controlplane.spa import IMMUTABLE, REVALIDATE, Spa, accepts
+from lbgateway.controlplane.file_answer import FileAnswer
+from lbgateway.controlplane.spa import IMMUTABLE, REVALIDATE, Found, Spa, accepts, media_type_of
 
 HTML = "text/html,application/xhtml+xml"
 
@@ -37,7 +38,14 @@ def folder(tmp_path: Path) -> Path:
 def found(folder: Path, path: str, accept: str = "*/*", accept_encoding: str = "") -> str | None:
     """The content of what is found."""
     file = Spa(str(folder), "index.html").find(path, accept, accept_encoding)
-    return None if file is None else file.path.read_text()
+    return None if file is None else text_of(file)
+
+
+def text_of(found: Found) -> str:
+    """All of it; closed then."""
+    text = found.file.read(0, 1_000_000).decode()
+    found.file.close()
+    return text
 
 
 @pytest.mark.parametrize(
@@ -134,8 +142,12 @@ def test_the_compressed_neighbour_is_sent_to_who_takes_it(folder, accept_encodin
     file = Spa(str(folder), "index.html").find("/assets/app-BqX1yz12.js", "*/*", accept_encoding)
 
     assert file is not None
-    assert (file.coding, file.varies, file.path.read_text()) == (coding, True, content)
-    assert file.response().headers["content-type"].startswith("text/javascript")
+    assert (file.coding, file.varies, text_of(file)) == (coding, True, content)
+    answer = file.answer({}, head_only=True)
+    assert isinstance(answer, FileAnswer)
+    assert {name: answer.headers.get(name) for name in ("content-type", "content-encoding", "vary")} == {
+        "content-type": "text/javascript; charset=utf-8", "content-encoding": coding, "vary": "Accept-Encoding",
+    }  # fmt: skip
 
 
 def test_where_nothing_is_compressed_nothing_varies(folder):
@@ -161,7 +173,35 @@ def test_a_folder_that_is_a_link_may_be_moved_to_the_next_version(tmp_path):
 
     assert before is not None
     assert after is not None
-    assert (before.path.read_text(), after.path.read_text()) == ("one", "two")
+    assert (text_of(before), text_of(after)) == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("index.html", "text/html; charset=utf-8"), ("a.css", "text/css; charset=utf-8"), ("a.json", "application/json"),
+        ("a.svg", "image/svg+xml"), ("a.wasm", "application/wasm"), ("a.unheard-of", "application/octet-stream"),
+        ("a", "application/octet-stream"), ("a.js.gz", "application/octet-stream"), ("a.js.br", "application/octet-stream"),
+        ("a.tar.gz", "application/octet-stream"),
+    ],
+)  # fmt: skip
+def test_the_type_of_a_file(name, kind):
+    """Browsers are told not to guess; what is packed, and asked for as that, is no script."""
+    assert media_type_of(name) == kind
+
+
+def descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+def test_files_are_closed_again(folder):
+    """Whatever was asked for, also those that were looked at and not sent."""
+    spa, before = Spa(str(folder), "index.html"), descriptors()
+    for path in ("/", "/assets/app-BqX1yz12.js", "/pipe.txt", "/outside.txt", "/orders", "/gone.js"):
+        for coding in ("", "br", "gzip"):
+            file = spa.find(path, "*/*", coding)
+            del file
+    assert descriptors() == before
 
 
 def test_without_an_index_there_is_nothing_to_fall_back_to(tmp_path):

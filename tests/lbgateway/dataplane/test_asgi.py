@@ -346,6 +346,37 @@ async def test_an_application_that_fails_in_the_midst_of_its_answer():
     assert (answer.count(b"HTTP/1.1"), answer.endswith(b"\r\n\r\n3\r\nabc\r\n"), client.closed) == (1, True, True)
 
 
+@pytest.mark.parametrize(
+    ("told", "pieces", "arrives", "cut"),
+    [
+        (4, (b"fine",), b"fine", False),
+        (4, (b"fi", b"ne", b""), b"fine", False),
+        (4, (b"fine, and more",), b"fine", False),
+        (4, (b"fi", b"ne", b"HTTP/1.1 200 OK"), b"fine", False),
+        (0, (b"fine",), b"", False),
+        (9, (b"fine",), b"fine", True),
+        (9, (b"fi", b"ne"), b"fine", True),
+    ],
+)
+async def test_a_body_is_as_long_as_was_told_or_the_connection_ends(told: int, pieces: tuple[bytes, ...], arrives: bytes, cut: bool):
+    """A file that grows or shrinks while it is sent: what is too much would be read as the next answer, and that as what is too little."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % told)]})
+        for number, piece in enumerate(pieces, 1):
+            await send({"type": "http.response.body", "body": piece, "more_body": number < len(pieces)})
+
+    client = await asked(gateway(application), request("GET", "/health"))
+    assert (client.got().partition(b"\r\n\r\n")[2], client.closed) == (arrives, cut)
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 304), ("GET", 204)])
+async def test_an_answer_without_a_body_is_whole_whatever_length_is_told(method: str, status: int):
+    """That of the body which there would have been."""
+    client = await asked(gateway(answering(b"", (b"content-length", b"9"), status=status)), request(method, "/health"))
+    assert (client.got().partition(b"\r\n\r\n")[2], client.closed) == (b"", False)
+
+
 async def test_a_client_that_leaves_ends_the_application():
     """Its task is cancelled, and nothing is written to nobody."""
     ended: list[str] = []
