@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
+from lbgateway.doorkeeper import AGAIN_S
 from lbgateway.workers.board import Board
 from lbgateway.workers.doorkeeper import IN_VAIN, FairDoorkeeper, Turns
 
@@ -139,3 +144,25 @@ async def test_at_a_real_port_nobody_waits_long_for_one_that_hangs():
         for _ in range(8):
             await door.comes()
         assert door.taken == [0] * 8
+
+
+async def test_who_finds_no_file_waits_for_both():
+    """Neither of the workers closes it, and the first that has room takes it in."""
+    async with open_door() as door:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        client = socket.socket()
+        free = os.dup(0)
+        os.close(free)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+            client.connect(door.listener.getsockname())
+            client.setblocking(False)
+            await asyncio.sleep(3 * AGAIN_S)
+            assert door.taken == []
+            with pytest.raises(BlockingIOError):
+                client.recv(1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        door.held.append(client)
+        async with asyncio.timeout(5), door.came:
+            await door.came.wait_for(lambda: len(door.taken) == 1)
