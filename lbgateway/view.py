@@ -15,6 +15,7 @@ from lbgateway.dataplane.compiling import route_view
 from lbgateway.instance_views import explained_view, instance_view, milliseconds, node_of, order_of
 from lbgateway.summary import service_summary
 from lbgateway.telemetry.exposition import EndpointNumbers, ServiceNumbers
+from lbgateway.telemetry.metrics import BY_ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -163,6 +164,9 @@ class GatewayView:
         if upstream is None or len(names) != 1:
             return names
         for endpoint in called:
+            before = upstream.orders.get(endpoint.instance.key)
+            if command.verb == "eject" and (before is None or before.ejected_by is None):
+                endpoint.series.ejections[BY_ORDER] = endpoint.series.ejections.get(BY_ORDER, 0) + 1
             upstream.obey(endpoint, command, now_s)
         who = {"service": name, "instance": called[0].id, "node": node_of(called[0]), "by": command.by}
         self._gateway.plane.events.tell("operator", **command_facts(command), **who)

@@ -280,7 +280,7 @@ _ENDPOINT_FAMILIES = (
     ),
     (
         "lbgateway_ejections",
-        "Times an instance was taken out because requests to it failed.",
+        "Times an instance was taken out: because requests to it failed, or by an `operator`.",
         CounterMetricFamily,
         ["service", "endpoint", "reason"],
         _ejections,

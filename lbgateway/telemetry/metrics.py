@@ -27,6 +27,10 @@ UNROUTED = ""
 """The route of requests that have none: an empty label is to Prometheus one that is not there."""
 
 
+BY_ORDER = "operator"
+"""The reason of an ejection that nobody's failures have brought."""
+
+
 class Histogram:
     """Counts per bucket of `BOUNDS_S` (not cumulative) and the sum, in seconds."""
 

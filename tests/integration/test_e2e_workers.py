@@ -132,6 +132,8 @@ def test_what_operators_order_holds_in_every_worker_at_once(upstreams):
             for connection in connections:
                 assert asked(connection, "/api/orders/")[0] == 200
             assert len(upstreams[0].requests) > before
+        counted = {labels: count for labels, count in samples(gateway, "lbgateway_ejections_total").items() if "operator" in labels}
+        assert list(counted.values()) == [6.0]  # once each, however many workers obey
         assert asked(connections[0], f"/admin/upstreams/orders/{other}/weight", "POST", '{"weight": 0}')[0] == 200
         states = [json.loads(asked(each, "/admin/upstreams/orders")[1])["instances"] for each in connections]
         assert {(each["id"], each["state"]) for told in states for each in told} == {(one, "ready"), (other, "draining")}

@@ -144,6 +144,7 @@ QUIET = [
     series("lbgateway_discovery_age_seconds", "5x20", service="orders"),
     series("lbgateway_discovery_state", "0x20", service="orders", state="stale"),
     series("lbgateway_ejections_total", "3x20", service="orders", endpoint="o-1", reason="consecutive"),
+    series("lbgateway_ejections_total", "0+3x20", service="orders", endpoint="o-1", reason="operator"),
     series("lbgateway_retries_total", "0+1x20", service="orders", reason="connect"),
     series("lbgateway_loop_lag_seconds", "0.001x20"),
 ]

@@ -284,6 +284,17 @@ async def test_until_when_an_instance_is_out_is_told_whoever_ejected_it():
                 assert 20 < datetime.fromisoformat(told).timestamp() - time.time() < 31
 
 
+async def test_ejections_by_order_are_counted_among_the_others():
+    """Each that takes the instance out: not the same again, nor one that only says for how long."""
+    gateway = gateway_with(instance(9001))
+    for verb in ("eject", "eject", "uneject", "drain", "eject"):
+        shown = gateway.view.act("orders", "orders-9001", Command(verb, "ann"))
+    assert isinstance(shown, dict)
+    assert shown["ejections_total"] == 2
+    text = exposition.render(gateway.view.metrics()).decode()
+    assert 'lbgateway_ejections_total{endpoint="orders-9001",reason="operator",service="orders"} 2.0' in text
+
+
 async def test_an_instance_is_named_by_its_id_or_with_its_node():
     """Who may be meant is told, not guessed."""
     twins = [replace(instance(port), key=replace_node(instance(9001).key, node)) for port, node in ((9001, "n1"), (9002, "n2"))]
