@@ -115,10 +115,12 @@ class Ewma(ScanBalancer[E]):
         return (latency_s + NOISE_S) * (active / endpoint.weight + 1.0)
 
     def observe(self, endpoint: E, latency_s: float, outcome: Outcome, now_s: float) -> None:
-        if outcome is _OK and endpoint.latency_s:
-            # The usual way through observe_ewma(), written out: every answer of every service comes by here.
+        known_s = endpoint.latency_s
+        if outcome is _OK and known_s:
+            # As in `Balancer.observe`, without the call of it.
             endpoint.oldest_at_s = 0.0
-            endpoint.latency_s = max(latency_s + (endpoint.latency_s - latency_s) * exp((endpoint.latency_at_s - now_s) * _DECAY), LEAST_S)
+            latency_s += (known_s - latency_s) * exp((endpoint.latency_at_s - now_s) * _DECAY)
+            endpoint.latency_s = latency_s or LEAST_S
             endpoint.latency_at_s = now_s
         else:
             observe_ewma(endpoint, latency_s, outcome, now_s, self.ready)

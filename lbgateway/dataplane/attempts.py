@@ -105,6 +105,9 @@ class LetGo:
     def on_informational(self, head: ResponseHead) -> None:
         """Cannot come behind a final head."""
 
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
+        """Cannot come behind a final head."""
+
     def on_response_head(self, head: ResponseHead) -> None:
         """Has come before."""
 

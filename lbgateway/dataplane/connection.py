@@ -129,8 +129,7 @@ class UpstreamConnection(asyncio.Protocol):
             head = self._seen_head
             if len(data) - len(seen) == head.content_length:
                 self.keep_alive = True
-                exchange.on_response_head(head)
-                exchange.on_response_end([data[len(seen) :]], None)
+                exchange.on_response(head, data[len(seen) :])
                 return
         self.received = True
         try:

@@ -5,7 +5,7 @@
  3. `_connect`               or makes a new one: the only task that a request may cost
  4. `_send`                  the head, and as much of the body as is there
  5. `on_request_body`/`end`  the rest of the body, as it comes
- 6. `on_response_head`       from here on there is no retry
+ 6. `on_response_head`       from here on there is no retry; `on_response` if all of the answer has come at once
  7. `on_response_body`/`end` the answer, as it comes
  8. `on_upstream_error`      the fork: pick again, at once or after a pause, or answer, or cut
  9. `on_client_gone`         nobody is left to answer
@@ -21,7 +21,6 @@ network. What an exchange knows, and what it needs of the client's side, is in `
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from math import ceil
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -70,7 +69,7 @@ from lbgateway.errors import (
 from lbgateway.policies.answer import Answer
 from lbgateway.policies.cors import asked_method
 from lbgateway.policies.retry import IDEMPOTENT, REASONS, STATUSES, Verdict, backoff_s, may_retry
-from lbgateway.telemetry.metrics import BOUNDS_S, METHOD_LABELS
+from lbgateway.telemetry.metrics import METHOD_LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -102,11 +101,13 @@ class Exchange(ExchangeState):
         self.downstream, self.head, self.target = protocol, head, head.resolved
         self.plane = plane = protocol.plane
         self.started_s = now_s = monotonic()
-        self.request_id = (IDS.pop() if IDS else draw()) if head.forwarded is None else protocol.request_id(head)
         if plane.tracing is not None:
             self.trace = plane.tracing.begin(head)
-        if head.forwarded is not None and EXPLAIN in dict(head.forwarded):
-            self._ask_to_explain(head)
+        if head.forwarded is None:
+            self.request_id = IDS.pop() if IDS else draw()
+            self.secure = protocol.secure
+        else:
+            self._hear_proxies(head)
         plane.active.add(self)
         if not head.keep_alive:
             self.keep_alive = False
@@ -115,25 +116,30 @@ class Exchange(ExchangeState):
             self.body = []
         if protocol.write_paused:
             self.downstream_paused = True
-        self.secure = protocol.secure if head.forwarded is None else protocol.is_secure(head)
         method = head.method
-        self.preflight = asked_method(head.lines) if method == b"OPTIONS" and head.origin is not None else b""
-        method = self.preflight or method
-        route = plane.routes.match(self.target.authority or head.hosts, self.target.path, method, head.lines)
+        if method == b"OPTIONS" and head.origin is not None:
+            self.preflight = asked_method(head.lines)
+            method = self.preflight or method
+        path, _, authority, parameters = self.target
+        route = plane.routes.match(authority or head.hosts, path, method, head.lines)
         if route is None:
             self._reject_unrouted(method)
             return
         self.route = route
-        if self.target.parameters and self._is_ambiguous(route, method):
+        if parameters and self._is_ambiguous(route, method):
             return
         if route.admit:
             self._ask(route.admit, now_s)
         else:
             self._forward(now_s)
 
-    def _ask_to_explain(self, head: RequestHead) -> None:
-        """Somebody wants to know what is decided here; whether that is somebody who may, the request is answered alike."""
-        if self.plane.may_explain is not None and self.plane.may_explain(head, self.downstream.peer):
+    def _hear_proxies(self, head: RequestHead) -> None:
+        """What only those in front of us may say of a request, and, with the right token, that it shall be explained."""
+        self.request_id = self.downstream.request_id(head)
+        self.secure = self.downstream.is_secure(head)
+        may_explain = self.plane.may_explain
+        # Whether that is somebody who may, the request is answered alike.
+        if may_explain is not None and EXPLAIN in dict(head.forwarded or ()) and may_explain(head, self.downstream.peer):
             self.trace = explained(self.trace)
 
     def _is_ambiguous(self, route: Route, method: bytes) -> bool:
@@ -435,6 +441,26 @@ class Exchange(ExchangeState):
         if self.head.version == "1.1":
             self.downstream.write(informational_response(self, head))
 
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
+        """The final answer, all of it, as most are; what is special about one is left to the events of its parts."""
+        if head.status >= 429 or self.trace is not None or not self.request_done:
+            self.on_response_head(head)
+            self.on_response_end([body], None)
+            return
+        now_s = monotonic()
+        self.upstream_s = upstream_s = now_s - self.sent_at_s
+        self.upstream.endpoints.balancer.observe(self.endpoint, upstream_s, OK, now_s)
+        self.phase = RESPONDING
+        self.status = head.status
+        if self.plane.draining:
+            self.keep_alive = False
+        data = b"".join((*response_head(self, head), body))
+        self.bytes_out = len(data)
+        self.end_attempt(OK, now_s, reusable=True)
+        self.downstream.write(data)
+        self._settle(now_s)
+        self.downstream.finish(keep_alive=self.keep_alive)
+
     def on_response_head(self, head: ResponseHead) -> None:
         """The final answer begins: which of the attempts it was, and how its body will be framed, is settled."""
         now_s = monotonic()
@@ -459,7 +485,7 @@ class Exchange(ExchangeState):
             self.keep_alive = False
         if self.trace is not None and self.trace.explained:
             self.answer_lines += explanation_lines(self, head.status)
-        self.out = [response_head(self, head)]
+        self.out = response_head(self, head)
 
     def _on_refusal(self, head: ResponseHead, now_s: float) -> bool:
         """An answer of 429 or more: what is learnt from it, and whether it is let go because another try may bring a better one."""
@@ -767,22 +793,13 @@ class Exchange(ExchangeState):
             self.upstream_s = now_s - self.sent_at_s
             upstream.endpoints.balancer.observe(endpoint, max(self.upstream_s, busy_s), outcome, now_s)
         seconds = self.upstream_s
-        series, bucket = endpoint.series, bisect_left(BOUNDS_S, seconds)
-        series.total += 1
-        series.outcomes[outcome] += 1
-        series.seconds_sum += seconds
-        series.recent[bucket] += 1
-        duration = upstream.duration
-        duration.counts[bucket] += 1
-        duration.sum_s += seconds
+        upstream.duration.fresh.append(seconds)
         if outcome is OK:
+            endpoint.series.answered.append(seconds)
             if endpoint.failures_in_row:
                 upstream.outliers.succeeded(endpoint, self.sent_at_s, now_s)
-        elif outcome is FAILED_REMOTE or outcome is FAILED_LOCAL:
-            series.failures += 1
-            series.last_error = f"{error.slug}: {error.cause}" if error is not None else "5xx answer"
-            if error is not None:
-                upstream.outliers.failed(endpoint, outcome, self.sent_at_s, now_s)
+        else:
+            self._note_failure(outcome, error, now_s)
         if self.connecting is not None:
             self.connecting.cancel()
             self.connecting = None
@@ -794,6 +811,16 @@ class Exchange(ExchangeState):
             connection.pool.release(connection, now_s, reusable=reusable)
         if upstream.line.waiting:
             upstream.advance_line(now_s)
+
+    def _note_failure(self, outcome: Outcome, error: GatewayError | None, now_s: float) -> None:
+        endpoint = self.endpoint
+        series = endpoint.series
+        series.record(outcome, self.upstream_s)
+        if outcome is FAILED_REMOTE or outcome is FAILED_LOCAL:
+            series.failures += 1
+            series.last_error = f"{error.slug}: {error.cause}" if error is not None else "5xx answer"
+            if error is not None:
+                self.upstream.outliers.failed(endpoint, outcome, self.sent_at_s, now_s)
 
     # -- 11. settle ----------------------------------------------------------------------------
 
@@ -819,11 +846,8 @@ class Exchange(ExchangeState):
         else:
             service = upstream.name if upstream is not None else self.service_meant()
             series = route.series.get(service) or plane.series_of(route, service)
-        key = (METHOD_LABELS.get(self.head.method, "other"), self.status)
-        series.requests[key] = series.requests.get(key, 0) + 1
-        seconds = now_s - self.started_s
-        series.duration.counts[bisect_left(BOUNDS_S, seconds)] += 1
-        series.duration.sum_s += seconds
+        series.fresh.append((METHOD_LABELS.get(self.head.method, "other"), self.status))
+        series.duration.fresh.append(now_s - self.started_s)
         if self.error is not None:
             plane.metrics.errors[self.error.slug] += 1
         if plane.access_log is not None:

@@ -152,6 +152,7 @@ class ResponseSink(Protocol):
 
     def on_informational(self, head: ResponseHead) -> None: ...
 
+    def on_response(self, head: ResponseHead, body: bytes) -> None: ...  # both at once: an ordinary answer that came with one read
     def on_response_head(self, head: ResponseHead) -> None: ...
 
     def on_response_body(self, pieces: list[bytes]) -> None:
@@ -167,7 +168,6 @@ class ResponseSink(Protocol):
         """The response cannot be completed."""
 
     def on_upstream_paused(self) -> None: ...
-
     def on_upstream_resumed(self) -> None: ...
 
 
@@ -233,8 +233,6 @@ class ExchangeState:
     started_s: float
     secure: bool
     """Whether the client speaks TLS, to us or to a trusted proxy."""
-    preflight: bytes
-    """The method that a CORS preflight asks for (Fetch Standard, 3.2.2); empty for every other request."""
     # there before anybody asks
     route: Route
     upstream: Upstream
@@ -259,6 +257,8 @@ class ExchangeState:
         # the request
         self.identity: Identity | None = None
         """Who is asking, if a policy found out."""
+        self.preflight = b""
+        """The method that a CORS preflight asks for (Fetch Standard, 3.2.2); empty for every other request."""
         self.extra_lines = b""
         """Complete header lines that policies add for the upstream."""
         self.request_done = True

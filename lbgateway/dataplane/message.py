@@ -34,10 +34,11 @@ def forwarded_request(exchange: Exchange, route: Route, path: bytes) -> bytes:
         forwarded = client.forwarded_before.get(host) if head.forwarded is None and head.version == "1.1" else None
         if forwarded is None:
             forwarded = client.forwarded(head, host)
-        fields = b"".join((b"Host: ", host, b"\r\n", *lines, framing, forwarded, exchange.extra_lines))
+        parts = (b" HTTP/1.1\r\nHost: ", host, b"\r\n", *lines, framing, forwarded, exchange.extra_lines, b"X-Request-Id: ")
+        fields = b"".join(parts)
         if not authority:
             head.rendered = (route, exchange.extra_lines, fields)
-    return b"%b %b%b HTTP/1.1\r\n%bX-Request-Id: %b\r\n\r\n" % (head.method, path, query, fields, exchange.request_id)
+    return b"".join((head.method, b" ", path, query, fields, exchange.request_id, b"\r\n\r\n"))
 
 
 def _request_framing(head: RequestHead) -> bytes:
@@ -62,8 +63,8 @@ def _trailer(head: RequestHead | ResponseHead) -> bytes:
     return b"" if head.trailer is None else b"Trailer: %b\r\n" % head.trailer
 
 
-def response_head(exchange: Exchange, head: ResponseHead) -> bytes:
-    """The complete response head for the client."""
+def response_head(exchange: Exchange, head: ResponseHead) -> list[bytes]:
+    """The complete response head for the client, in pieces: they are joined once, with the body behind them."""
     ordinary = exchange.keep_alive and exchange.head.version == "1.1" and head.dated
     known = head.rendered
     if ordinary and known is not None and known[0] is exchange.route and known[1] is exchange.secure:
@@ -72,7 +73,7 @@ def response_head(exchange: Exchange, head: ResponseHead) -> bytes:
         fields = _response_fields(exchange, head)
         if ordinary:
             head.rendered = (exchange.route, exchange.secure, fields)
-    return b"%b%bX-Request-Id: %b\r\n\r\n" % (fields, exchange.answer_lines, exchange.request_id)
+    return [fields, exchange.request_id, b"\r\n", exchange.answer_lines, b"\r\n"]
 
 
 def _response_fields(exchange: Exchange, head: ResponseHead) -> bytes:
@@ -99,7 +100,7 @@ def _response_fields(exchange: Exchange, head: ResponseHead) -> bytes:
         connection = b"Connection: close\r\n"
     elif exchange.head.version != "1.1":
         connection = b"Connection: keep-alive\r\n"
-    return b"".join((STATUS_LINES[head.status], *lines, framing, date, connection, careful, b"Via: 1.1 lbgateway\r\n"))
+    return b"".join((STATUS_LINES[head.status], *lines, framing, date, connection, careful, b"Via: 1.1 lbgateway\r\nX-Request-Id: "))
 
 
 def request_trailers(exchange: Exchange, trailers: list[bytes]) -> list[bytes]:

@@ -121,10 +121,10 @@ class DataPlane:
         # what need not be worked out again
         self.known_targets: Memory[Target] = Memory(KNOWN)
         """Request targets that are asked for again and again, and proxied whatever else a request says (`handlers.choose_handler`)."""
+        self.known_lines: Memory[tuple[bytes, bytes, Target]] = Memory(KNOWN)  # "method target" -> both, and the latter taken apart
         # as time goes
         self.draining = False
-        self.farewell_s = FAREWELL_S
-        self.date_line = b""
+        self.farewell_s, self.date_line = FAREWELL_S, b""
 
     # -- on the way of a request ---------------------------------------------------------------
 
@@ -144,6 +144,7 @@ class DataPlane:
         """Swap the table; exchanges under way keep their routes, and what counted those that are gone disappears."""
         self.routes = table
         self.known_targets.clear()
+        self.known_lines.clear()
         self.labels = frozenset((UNROUTED, *(route.label for route in table.routes)))
         self.metrics.keep_routes(self.labels)
 
@@ -235,6 +236,8 @@ class DataPlane:
             upstream.sweep(now_s)
         for limit in self.limit_policies:
             limit.sweep(now_s)
+        for series in self.metrics.routes.values():
+            series.settle()
         self._sweep_slowly(now_s)
 
     def _sweep_slowly(self, now_s: float) -> None:

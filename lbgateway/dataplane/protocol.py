@@ -1,10 +1,8 @@
 """One client connection: uvicorn's seat, taken by us.
 
 `RequestParser` makes requests of its bytes, `ClientConnection` bounds it in time. Here they are answered, one
-after the other, in the order in which they came. Most are proxied by an `Exchange`; those for the gateway's own
-paths go to the ASGI application. Both are *handlers*: they get a request's events and answer by the same commands.
-
-What is used of uvicorn is private API of it: ``ServerState.connections``, and the call of ``shutdown()``.
+after the other, in their order: most by an `Exchange`, those for the gateway's own paths by the ASGI application.
+Both are *handlers*: they get its events, and answer by the same commands. Private API of uvicorn is used: ``ServerState.connections``.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 from lbgateway.dataplane.client_certificate import subject_of
 from lbgateway.dataplane.client_connection import ClientConnection
 from lbgateway.dataplane.deadline import remaining_s
+from lbgateway.dataplane.exchange import Exchange
 from lbgateway.dataplane.exchange_state import NEVER_S
 from lbgateway.dataplane.forwarding import forwarded_lines
 from lbgateway.dataplane.framing import framing_error
@@ -31,14 +30,13 @@ if TYPE_CHECKING:
 
     from uvicorn.server import ServerState
 
-    from lbgateway.dataplane.exchange import Exchange
     from lbgateway.dataplane.exchange_state import Connection
+    from lbgateway.dataplane.handlers import Handler
     from lbgateway.dataplane.head import RequestHead
     from lbgateway.dataplane.plane import DataPlane
     from lbgateway.errors import GatewayError
 
-MAX_EARLY_BYTES = 64 * 1024
-"""How much may come behind a request for an upgrade before the upstream has agreed to it."""
+MAX_EARLY_BYTES = 64 * 1024  # behind a request for an upgrade, before the upstream has agreed to it
 
 
 class GatewayProtocol(ClientConnection):
@@ -174,17 +172,24 @@ class GatewayProtocol(ClientConnection):
             self.pause_request()
 
     def _begin_again(self, data: bytes, length: int) -> bool:
-        method, _, target = data[:-length].partition(b" ")
         plane = self.plane
         if self.handler is not None or self._queue or self.mode is not HTTP or self._seen_rules is not plane.request_rules:
             return False
-        # A space in the target: a whole request stands in front of this one, and the parser shall take them apart.
-        if b" " in target or target[:1] != b"/" or method not in METHOD_LABELS or len(data) > plane.limits.max_head_bytes:
-            return False
-        head = self.head
-        head.method, head.target = method, target
-        self.deadline_s = NEVER_S
-        self.handler = handler = self.choose(plane, head, None)
+        head, line = self.head, data[:-length]
+        known = plane.known_lines.get(line)
+        if known is not None:
+            head.method, head.target, head.resolved = known
+            handler: Handler = Exchange()
+        else:
+            method, _, target = line.partition(b" ")
+            # A space in the target: a whole request stands in front of this one, and the parser shall take them apart.
+            if b" " in target or target[:1] != b"/" or method not in METHOD_LABELS or len(data) > plane.limits.max_head_bytes:
+                return False
+            head.method, head.target = method, target
+            handler = choose_handler(plane, head, None)
+            if (resolved := plane.known_targets.get(target)) is not None:
+                plane.known_lines.remember(line, (method, target, resolved))
+        self.deadline_s, self.handler = NEVER_S, handler
         handler.begin(self, head)
         return True
 

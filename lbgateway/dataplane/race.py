@@ -92,6 +92,10 @@ class Runner:
             self.race.decide(monotonic())
         self.race.exchange.on_response_head(head)
 
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
+        self.on_response_head(head)
+        self.race.exchange.on_response_end([body], None)
+
     def on_response_body(self, pieces: list[bytes]) -> None:
         """Whose head has won is no runner any more, but the read that brought it may bring this, too."""
         self.race.exchange.on_response_body(pieces)

@@ -15,6 +15,7 @@ import httptools
 from lbgateway.dataplane.exchange_state import NEVER_S
 from lbgateway.dataplane.framing import too_large
 from lbgateway.dataplane.head import AMBIGUOUS, AUTHORIZATION, BODY_CAME, HOST_FIELD, NO_HEAD, PASS, Field, RequestHead, trailer_allowed
+from lbgateway.dataplane.routing import KNOWN_BYTES
 from lbgateway.errors import BadRequest, GatewayError
 
 if TYPE_CHECKING:
@@ -154,14 +155,12 @@ class RequestParser(asyncio.Protocol):
         """The last `length` bytes of `data` are those of the head before: what is in front may be another method and target."""
 
     def _remember(self, data: bytes) -> None:
-        """Keep a head that the next one may repeat: clients send the same fields again and again.
-
-        Only one that came alone and whole, and has nothing that concerns the framing or the connection.
-        """
+        """Keep a head that the next one may repeat: it came alone and whole, concerns no framing, has room for any line that is known."""
         head = self.head
         ordinary = head.keep_alive and not head.has_body and head.upgrade is None and head.version == "1.1" and self.mode is HTTP
         line = b"%b %b" % (head.method, head.target)
-        if ordinary and data.startswith(line) and data.find(b"\r\n\r\n") == len(data) - 4 and not head.expect_continue:
+        fits = len(data) + 2 * KNOWN_BYTES <= self.plane.limits.max_head_bytes
+        if ordinary and fits and data.startswith(line) and data.find(b"\r\n\r\n") == len(data) - 4 and not head.expect_continue:
             self._seen, self._seen_head, self._seen_rules = data[len(line) :], head, self.plane.request_rules
         else:
             self._seen = None

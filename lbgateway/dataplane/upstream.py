@@ -191,7 +191,7 @@ class Upstream:
         return budget
 
     def sweep(self, now_s: float) -> None:
-        """Close what has been idle for too long, forget who has left."""
+        """Close what has been idle for too long, forget who has left, count what has been answered."""
         if self.orders and end_due(self.orders, now_s):
             self.refresh(now_s)
         self.outliers.sweep(now_s)
@@ -204,8 +204,11 @@ class Upstream:
         if self.line:
             self.advance_line(now_s)
         self.recorder.tick()
+        self.duration.settle()
         for endpoint in self.endpoints.endpoints.values():
             endpoint.pool.sweep(now_s)
+            if endpoint.series.answered:
+                endpoint.series.settle()
         for endpoint in self.endpoints.sweep(now_s):
             endpoint.pool.retire()
 

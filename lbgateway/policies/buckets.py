@@ -23,11 +23,12 @@ FREED_RATIO = 0.25
 class Buckets(Generic[V]):
     """`until_s` of an entry: from this moment on it says nothing. `shard` is for those who cannot afford a call."""
 
-    __slots__ = ("_next", "_until_s", "most", "shards")
+    __slots__ = ("_next", "_until_s", "mask", "most", "shards")
 
     def __init__(self, until_s: Callable[[V], float], *, shards: int = SHARDS, most: int = MOST) -> None:
         assert shards & (shards - 1) == 0  # a mask chooses
         self.shards: tuple[dict[bytes, V], ...] = tuple({} for _ in range(shards))
+        self.mask = shards - 1
         self.most = most
         self._until_s = until_s
         self._next = 0
@@ -37,7 +38,7 @@ class Buckets(Generic[V]):
 
     def shard(self, key: bytes) -> dict[bytes, V]:
         """Where `key` is, if it is anywhere; whoever adds to one that has `most` entries calls `make_room` first."""
-        return self.shards[hash(key) & (len(self.shards) - 1)]
+        return self.shards[hash(key) & self.mask]
 
     def make_room(self, shard: dict[bytes, V], now_s: float) -> None:
         """Rid a full shard of what says nothing, and if that is not enough, of who is nearest to it."""

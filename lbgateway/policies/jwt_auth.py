@@ -39,6 +39,15 @@ class Verifier(Protocol):
         """The answer to a token that is not believed, or is missing."""
 
 
+def bearer_digest(head: Any) -> bytes:
+    """The digest of the token in ``Authorization``, kept with the head; empty if there is none."""
+    given = head.authorization
+    if given is not None and given[:7] == b"Bearer ":
+        head.digest = digest = blake2b(given[7:], digest_size=DIGEST_BYTES).digest()
+        return digest
+    return b""
+
+
 class JwtAuth:
     """Admits by a token in ``Authorization`` or, if it has a name, in a cookie."""
 
@@ -52,13 +61,9 @@ class JwtAuth:
     def required(self, exchange: Any) -> GatewayError | Wait | None:
         """A policy: only requests with a valid token pass."""
         head = exchange.head
-        given = head.authorization
-        if given is not None and self._header_only and exchange.route.public is None and given[:7] == b"Bearer ":
+        if self._header_only and exchange.route.public is None:
             # A head that repeats itself is one object: then the digest is at hand.
-            digest = head.digest
-            if digest is None:
-                head.digest = digest = blake2b(given[7:], digest_size=DIGEST_BYTES).digest()
-            known = self.verifier.remembered.get(digest)
+            known = self.verifier.remembered.get(head.digest or bearer_digest(head))
             if known is not None and known.until_s > exchange.started_s and head.method != b"OPTIONS":
                 exchange.identity, exchange.extra_lines = known, known.lines
                 return None

@@ -57,7 +57,7 @@ class RateLimit:
         """A policy: lets pass who has not come too often."""
         key, now_s = self._key_of(exchange), exchange.started_s
         buckets = self.buckets
-        shard = buckets.shards[hash(key) & (len(buckets.shards) - 1)]
+        shard = buckets.shards[hash(key) & buckets.mask]
         full_at_s = shard.get(key, now_s)
         ahead_s = self._emission_s + (full_at_s - now_s if full_at_s > now_s else 0.0)
         if ahead_s > self._tolerance_s:

@@ -45,7 +45,7 @@ class SharedLimit:
     def admit(self, exchange: Any) -> GatewayError | Wait | None:
         """A policy: lets pass who has not come too often, here and elsewhere."""
         key, store, now_s = self._key_of(exchange), self._store, exchange.started_s
-        shard = self.shares.shards[hash(key) & (len(self.shares.shards) - 1)]
+        shard = self.shares.shards[hash(key) & self.shares.mask]
         share = shard.get(key) or self._first(shard, key, now_s)
         if store.down:
             return self._alone(exchange, share)

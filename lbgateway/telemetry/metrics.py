@@ -1,18 +1,19 @@
 """Plain numbers, written by the data plane and read at scrape time.
 
-No library is called on the request path: a prometheus child's ``inc()`` costs half a microsecond,
-an integer in a dict a tenth. `telemetry.exposition` turns these into text.
+No library is called on the request path: a prometheus child's ``inc()`` costs half a microsecond. And nothing is
+worked out there: samples are put on a list, and whoever looks counts them first, many at once, as does the sweep when
+nobody looks. `telemetry.exposition` turns these numbers into text.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from operator import add
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the histograms' buckets, in seconds; one more bucket holds the rest."""
@@ -26,6 +27,28 @@ METHOD_LABELS = {method.encode(): method for method in METHODS}
 UNROUTED = ""
 """The route of requests that have none: an empty label is to Prometheus one that is not there."""
 
+ANSWERED = "ok"
+"""The outcome of nearly all attempts, `balancers.endpoint.Outcome.OK`."""
+
+FEW = 16
+"""Up to so many samples are counted one by one; more are sorted, and each bound is looked for among them."""
+
+
+def count_into(counts: list[int], samples: list[float]) -> float:
+    """Add `samples` (seconds, in any order; sorted afterwards) to bucket counts; returns their sum."""
+    if len(samples) <= FEW:
+        for seconds in samples:
+            counts[bisect_left(BOUNDS_S, seconds)] += 1
+    else:
+        samples.sort()
+        start = 0
+        for index, bound in enumerate(BOUNDS_S):
+            end = bisect_right(samples, bound, start)
+            counts[index] += end - start
+            start = end
+        counts[-1] += len(samples) - start
+    return sum(samples)
+
 
 BY_ORDER = "operator"
 """The reason of an ejection that nobody's failures have brought."""
@@ -34,15 +57,35 @@ BY_ORDER = "operator"
 class Histogram:
     """Counts per bucket of `BOUNDS_S` (not cumulative) and the sum, in seconds."""
 
-    __slots__ = ("counts", "sum_s")
+    __slots__ = ("_counts", "_sum_s", "fresh")
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS_S) + 1)
-        self.sum_s = 0.0
+        self._counts = [0] * (len(BOUNDS_S) + 1)
+        self._sum_s = 0.0
+        self.fresh: list[float] = []
+        """Samples that are not counted yet: ``fresh.append`` is all that the request path does."""
 
-    def observe(self, seconds: float) -> None:
-        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
-        self.sum_s += seconds
+    def settle(self) -> None:
+        """Count what is fresh."""
+        if self.fresh:
+            self._sum_s += count_into(self._counts, self.fresh)
+            self.fresh.clear()
+
+    @property
+    def counts(self) -> list[int]:
+        self.settle()
+        return self._counts
+
+    @property
+    def sum_s(self) -> float:
+        self.settle()
+        return self._sum_s
+
+    def add(self, steps: Iterable[Sequence[int]], seconds: float) -> None:
+        """Add what others have counted: pairs of a bucket's index and how many are in it, and the sum of their seconds."""
+        for index, count in steps:
+            self._counts[index] += count
+        self._sum_s += seconds
 
     @property
     def count(self) -> int:
@@ -69,51 +112,94 @@ def quantile(counts: list[int], q: float) -> float | None:
 
 
 class RouteSeries:
-    """What one route has answered. ``requests``: (method, status) -> count."""
+    """What one route has answered, for one service."""
 
-    __slots__ = ("duration", "requests", "route", "service")
+    __slots__ = ("_requests", "duration", "fresh", "route", "service")
 
     def __init__(self, route: str, service: str) -> None:
         self.route = route
         self.service = service
-        self.requests: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._requests: Counter[tuple[str, int]] = Counter()
+        self.fresh: list[tuple[str, int]] = []
+        """(method, status) of exchanges that are not counted yet. Methods must be bounded: those of `METHODS`, or ``other``."""
         self.duration = Histogram()
 
-    def record(self, method: str, status: int, seconds: float) -> None:
-        """Count one finished exchange. `method` must be bounded: one of `METHODS` or ``other``."""
-        key = (method, status)
-        self.requests[key] += 1
-        duration = self.duration
-        duration.counts[bisect_left(BOUNDS_S, seconds)] += 1
-        duration.sum_s += seconds
+    def settle(self) -> None:
+        """Count what is fresh."""
+        if self.fresh:
+            self._requests.update(self.fresh)
+            self.fresh.clear()
+        self.duration.settle()
+
+    @property
+    def requests(self) -> Counter[tuple[str, int]]:
+        """(method, status) -> count."""
+        self.settle()
+        return self._requests
 
 
 class EndpointSeries:
     """What one endpoint has done. Dropped with the endpoint, so that its series disappear."""
 
-    __slots__ = ("failures", "outcomes", "recent", "seconds_sum", "total", "_older", "last_error", "ejections")
+    __slots__ = ("_older", "_outcomes", "_recent", "_seconds_sum", "answered", "ejections", "failures", "last_error")
 
     def __init__(self) -> None:
-        self.total = 0
         self.failures = 0
         self.ejections: dict[str, int] = {}
         """By reason."""
-        self.outcomes: defaultdict[str, int] = defaultdict(int)
-        self.seconds_sum = 0.0
-        self.recent = [0] * (len(BOUNDS_S) + 1)
+        self.answered: list[float] = []
+        """Attempts with the outcome `ANSWERED` that are not counted yet: seconds from sending to the response head."""
+        self._outcomes: defaultdict[str, int] = defaultdict(int)
+        self._seconds_sum = 0.0
+        self._recent = [0] * (len(BOUNDS_S) + 1)
         self._older = [0] * (len(BOUNDS_S) + 1)
         self.last_error: str | None = None
 
     def record(self, outcome: str, seconds: float) -> None:
         """Count one attempt; `seconds` from sending to the response head or the failure."""
-        self.total += 1
-        self.outcomes[outcome] += 1
-        self.seconds_sum += seconds
-        self.recent[bisect_left(BOUNDS_S, seconds)] += 1
+        self._outcomes[outcome] += 1
+        self._seconds_sum += seconds
+        self._recent[bisect_left(BOUNDS_S, seconds)] += 1
+
+    def settle(self) -> None:
+        """Count those that were answered."""
+        if self.answered:
+            self._outcomes[ANSWERED] += len(self.answered)
+            self._seconds_sum += count_into(self._recent, self.answered)
+            self.answered.clear()
+
+    def add(self, outcomes: Mapping[str, int], steps: Iterable[Sequence[int]], seconds: float) -> None:
+        """Add what others have counted; `steps` as for `Histogram.add`."""
+        for outcome, count in outcomes.items():
+            self._outcomes[outcome] += count
+        for index, count in steps:
+            self._recent[index] += count
+        self._seconds_sum += seconds
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        self.settle()
+        return self._outcomes
+
+    @property
+    def total(self) -> int:
+        """All attempts that have ended."""
+        return sum(self.outcomes.values())
+
+    @property
+    def seconds_sum(self) -> float:
+        self.settle()
+        return self._seconds_sum
+
+    @property
+    def recent(self) -> list[int]:
+        """Bucket counts of the newer half of the latency window."""
+        self.settle()
+        return self._recent
 
     def rotate(self) -> None:
         """Forget the older half of the latency window; called about every 30 s."""
-        self._older, self.recent = self.recent, [0] * (len(BOUNDS_S) + 1)
+        self._older, self._recent = self.recent, [0] * (len(BOUNDS_S) + 1)
 
     def quantile(self, q: float) -> float | None:
         """Quantile over the last 30 to 60 seconds, in seconds."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lbgateway.dataplane.plane import DataPlane
     from lbgateway.dataplane.pool import Pool
     from lbgateway.dataplane.upstream import Upstream
-    from lbgateway.telemetry.metrics import Histogram, Metrics
+    from lbgateway.telemetry.metrics import Metrics
     from lbgateway.workers.board import Board
     from lbgateway.workers.slots import Slots
 
@@ -106,8 +106,8 @@ class Merging:
             if label in self._plane.labels:
                 series = metrics.route(label, service)
                 for (method, status), count in requests:
-                    series.requests[method, status] = series.requests.get((method, status), 0) + count
-                _add_steps(series.duration, buckets, seconds)
+                    series.requests[method, status] += count
+                series.duration.add(buckets, seconds)
 
     def _add_service(
         self, worker: int, upstream: Upstream, counts: list[int], buckets: list[list[int]], seconds: float,
@@ -115,7 +115,7 @@ class Merging:
     ) -> None:  # fmt: skip
         requests, tried, failures = map(int, counts)
         upstream.add(requests, tried, failures)
-        _add_steps(upstream.duration, buckets, seconds)
+        upstream.duration.add(buckets, seconds)
         self.tokens.setdefault(upstream.name, {})[worker] = extras["tokens"]
         if extras["patience_s"] is not None:
             self.patience_s.setdefault(upstream.name, {})[worker] = extras["patience_s"]
@@ -131,22 +131,12 @@ class Merging:
         return found if isinstance(found, SumEndpoint) else None
 
 
-def _add_steps(histogram: Histogram, buckets: Iterable[list[int]], seconds: float) -> None:
-    for index, count in buckets:
-        histogram.counts[index] += count
-    histogram.sum_s += seconds
-
-
 def _add_endpoint(worker: int, endpoint: SumEndpoint, facts: dict[str, Any]) -> None:
-    series, (total, failures, seconds) = endpoint.series, facts["growth"]
-    series.total += int(total)
+    series, (_, failures, seconds) = endpoint.series, facts["growth"]
     series.failures += int(failures)
-    series.seconds_sum += seconds
-    for counter, more in ((series.outcomes, facts["outcomes"]), (series.ejections, facts["ejections"])):
-        for key, count in more.items():
-            counter[key] = counter.get(key, 0) + count
-    for index, count in facts["buckets"]:
-        series.recent[index] += count
+    series.add(facts["outcomes"], facts["buckets"], seconds)
+    for reason, count in facts["ejections"].items():
+        series.ejections[reason] = series.ejections.get(reason, 0) + count
     if failures:
         series.last_error = facts["last_error"]
     idle, leased = facts["connections"]

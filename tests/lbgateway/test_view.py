@@ -62,8 +62,8 @@ async def test_an_instance_is_shown_whole():
     [endpoint] = gateway.plane.upstreams["orders"].endpoints.ready
     endpoint.latency_s = 0.0019
     series = endpoint.series
-    series.total, series.failures, series.last_error = 2, 1, "connect_failed: refused"
-    series.recent[3] += 2
+    series.failures, series.last_error = 1, "connect_failed: refused"
+    series.answered += [0.003, 0.004]
     [shown] = gateway.view.instances("orders")
     shown = json.loads(json.dumps(shown))
     assert datetime.fromisoformat(shown.pop("since")).tzinfo is not None

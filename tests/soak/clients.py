@@ -68,6 +68,7 @@ class Clients:
         self.told[f"{kind} {ending}"] += 1
         if not may_be(kind, ending) and len(self.lost) < TOLD_OF:
             self.lost.append({"at": time.time(), "kind": kind, "path": path, "ending": ending})
+            print(f"{time.strftime('%H:%M:%S')} lost: {kind} {path} {ending}", file=sys.stderr, flush=True)
 
     async def ask(self, kind: str, wire: bytes, expected: bytes | None = None) -> None:
         """One request over a kept connection."""

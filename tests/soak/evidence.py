@@ -62,14 +62,19 @@ class Evidence:
     def write(self) -> list[Record]:
         """Returns the lost requests with what is known of each."""
         log = self.gateway.folder / "log"
-        with log.open(errors="replace") as lines:
-            explained = explain(self.lost, lines, self.events, self.faults)
         with log.open("rb") as source, gzip.open(self.folder / "gateway.log.gz", "wb", compresslevel=6) as target:
             shutil.copyfileobj(source, target)
-        for name, records in (("events", self.events), ("faults", self.faults), ("lost", explained)):
-            (self.folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
         (self.folder / "census.json").write_text(json.dumps(self.census))
+        for name, records in (("events", self.events), ("faults", self.faults), ("lost", self.lost)):
+            self._keep(name, records)
+        # Only now, when nothing of it can be lost any more.
+        with log.open(errors="replace") as lines:
+            explained = explain(self.lost, lines, self.events, self.faults)
+        self._keep("lost", explained)
         return explained
+
+    def _keep(self, name: str, records: list[Record]) -> None:
+        (self.folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
 
     def _hear(self) -> None:
         """Until the gateway ends: ``event:`` and ``data:`` of each event."""
@@ -126,7 +131,7 @@ def not_ready(events: list[Record], service: str | None, at: float) -> dict[str,
     """The instances of `service` that were in another state than ready by then, and in which."""
     states = {}
     for event in events:
-        if event["at"] <= at and event.get("service") == service and "instance" in event:
+        if event["at"] <= at and event.get("service") == service and "instance" in event and "to" in event:
             states[event["instance"]] = f"{event['to']}: {event['reason']}"
     return {instance: state for instance, state in states.items() if not state.startswith(("ready", "gone"))}
 

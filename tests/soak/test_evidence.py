@@ -48,6 +48,7 @@ def test_the_last_state_before_counts():
         event(5.0, "parcels-1", "ejected", "parcels"),
         event(101.0, "orders-4", "ejected"),
         {"at": 6.0, "event": "breaker", "service": "orders", "state": "open"},
+        {"at": 7.0, "event": "failing", "service": "orders", "instance": "orders-2"},
     ]
     assert not_ready(events, "orders", 100.0) == {"orders-2": "ejected: because"}
 

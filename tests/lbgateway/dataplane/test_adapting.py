@@ -29,8 +29,7 @@ class Watched:
         for _ in range(round(seconds * 10)):
             for endpoint in self.endpoints:
                 endpoint.active = active
-                endpoint.series.total += answered
-                endpoint.series.seconds_sum += answered * took_s
+                endpoint.series.answered += [took_s] * answered
             self.adapting.sweep(self.endpoints, self.now_s, ready=len(self.endpoints))
             self.now_s += 0.1
 
@@ -48,8 +47,7 @@ def test_each_instance_has_a_limit_of_its_own():
     for _ in range(20):
         for endpoint, took_s in ((quick, 0.02), (slow, 0.2)):
             endpoint.active = int(endpoint.most_active)
-            endpoint.series.total += 30
-            endpoint.series.seconds_sum += 30 * took_s
+            endpoint.series.answered += [took_s] * 30
         watched.adapting.sweep(watched.endpoints, watched.now_s, ready=2)
     assert quick.most_active > before[0]
     assert slow.most_active < before[1] / 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,6 +14,7 @@ from lbgateway.dataplane.plane import Limits
 from lbgateway.dataplane.protocol import GatewayProtocol
 from lbgateway.errors import BadRequest, GatewayError
 from tests.support.playbook import World, get, ok
+from tests.support.transports import FakeTransport
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,34 @@ def test_what_the_public_port_remembers_is_not_proxied_here():
     head.method, head.target = b"GET", b"/api/orders/1"
     assert head.target in world.plane.known_targets
     assert type(choose_own(world.plane, head, None)) is AsgiExchange
+
+
+class Noted(AdminProtocol):
+    """Writes down what its own rules were asked for, and is done with it."""
+
+    asked: ClassVar[list[bytes]] = []
+
+    class Done:
+        def begin(self, protocol: GatewayProtocol, head: RequestHead) -> None:
+            Noted.asked.append(head.target)
+            protocol.finish(keep_alive=True)
+
+    choose = staticmethod(lambda plane, head, error: Noted.Done())  # type: ignore[assignment]  # as much of a handler as is asked
+
+
+def test_a_request_that_repeats_itself_goes_by_the_rules_of_this_port_each_time():
+    """Also one that the public port has learnt to know as a service's."""
+    world = World(orders=1)
+    public = world.client().sends(get("/api/orders/1"))
+    upstream = world.connects().sends(ok())
+    public.sends(get("/api/orders/1"))
+    upstream.sends(ok())
+    assert b"GET /api/orders/1" in world.plane.known_lines
+    protocol = Noted(world.plane)
+    FakeTransport(world.later, peer="192.0.2.7").start(protocol)
+    for _ in range(3):
+        protocol.data_received(get("/api/orders/1"))
+    assert Noted.asked == [b"/api/orders/1"] * 3
 
 
 def test_operators_get_in_when_clients_have_taken_every_place():

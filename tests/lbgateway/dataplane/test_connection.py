@@ -33,6 +33,11 @@ class Sink:
     def on_informational(self, head: ResponseHead) -> None:
         self.events.append(f"{head.status}")
 
+    def on_response(self, head: ResponseHead, body: bytes) -> None:
+        """The same as its parts."""
+        self.on_response_head(head)
+        self.on_response_end([body], None)
+
     def on_response_head(self, head: ResponseHead) -> None:
         self.head = head
         self.events.append(f"{head.status}")

@@ -10,6 +10,7 @@ import pytest
 
 from lbgateway.dataplane.plane import Limits
 from lbgateway.dataplane.protocol import MAX_EARLY_BYTES, GatewayProtocol
+from lbgateway.dataplane.routing import KNOWN, KNOWN_BYTES, RouteTable
 from tests.support.playbook import Client, World, get, ok, post, request
 from tests.support.transports import FakeTransport
 
@@ -238,6 +239,31 @@ def test_a_cut_resets_the_connection():
     client = world.client(socket=sock).sends(request("GET", "/api/orders/", version="1.0"))
     world.connects().sends(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").ends()
     assert (client.cut, len(options), options[0][2]) == (True, 1, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+
+
+def test_what_is_known_of_request_lines_is_bounded_and_as_old_as_the_routes():
+    """Clients choose them; and who answers what is for the routes to say, as they are now."""
+    world = World(orders=1)
+    client = world.client().sends(get("/api/orders/x"))
+    upstream = world.connects().sends(ok())
+    known = world.plane.known_lines
+    for number in range(KNOWN + 10):
+        client.sends(get(f"/api/orders/{number}"))
+        upstream.sends(ok())
+    client.sends(request("DELETE", "/api/orders/7"))
+    upstream.sends(ok())
+    for target in ("/api/orders/" + "x" * KNOWN_BYTES, "/health"):
+        client.sends(get(target))
+        assert f"GET {target}".encode() not in known
+        client.got()
+        client = world.client().sends(get("/api/orders/7"))
+        upstream.sends(ok())
+    assert len(known) == KNOWN
+    assert known[b"DELETE /api/orders/7"][:2] == (b"DELETE", b"/api/orders/7")
+
+    world.plane.use_routes(RouteTable(()))
+    client.got()
+    assert client.sends(get("/api/orders/7")).got().startswith(b"HTTP/1.1 404 ")
 
 
 def test_it_shows_its_state():

@@ -101,7 +101,7 @@ def test_the_same_instance_keeps_its_endpoint_and_its_numbers():
     """Only what the registry says of it is new."""
     upstream = upstream_of(instance())
     endpoint = one(upstream)
-    endpoint.latency_s, endpoint.series.total = 0.2, 7
+    endpoint.latency_s, endpoint.series.answered = 0.2, [0.2] * 7
     connection = idle_connection(endpoint)
     changed = instance(weight=5, tags=("blue",))
     says(upstream, changed)
@@ -115,7 +115,7 @@ def test_an_instance_that_moved_begins_anew(moved: Instance):
     """Its latencies, failures and connections belong to the old address, which drains."""
     upstream = upstream_of(instance())
     old = one(upstream)
-    old.latency_s, old.series.total = 0.2, 7
+    old.latency_s, old.series.answered = 0.2, [0.2] * 7
     connection = idle_connection(old)
     says(upstream, moved)
     new = one(upstream)

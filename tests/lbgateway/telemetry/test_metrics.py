@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbgateway.telemetry.metrics import BOUNDS_S, METHOD_LABELS, METHODS, EndpointSeries, Histogram, Metrics, quantile
+from lbgateway.telemetry.metrics import BOUNDS_S, FEW, METHOD_LABELS, METHODS, EndpointSeries, Histogram, Metrics, RouteSeries, quantile
+
+
+def answered(series: RouteSeries, method: str, status: int, seconds: float) -> None:
+    """As an exchange does."""
+    series.fresh.append((method, status))
+    series.duration.fresh.append(seconds)
 
 
 @pytest.mark.parametrize(
@@ -15,7 +21,7 @@ def test_a_bound_belongs_to_its_own_bucket(seconds, bucket):
     """Prometheus's ``le`` is less or equal; what is beyond all bounds has a bucket too."""
     histogram = Histogram()
 
-    histogram.observe(seconds)
+    histogram.fresh.append(seconds)
 
     assert histogram.counts.index(1) == bucket
     assert (histogram.count, histogram.sum_s) == (1, seconds)
@@ -26,7 +32,7 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(samples, q):
     """As exact as the bounds are, never further off."""
     histogram = Histogram()
     for seconds in samples:
-        histogram.observe(seconds)
+        histogram.fresh.append(seconds)
 
     estimate = histogram.quantile(q)
     rank = max(0, -int(-(q * len(samples)) // 1) - 1)
@@ -35,6 +41,35 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(samples, q):
     high = min((bound for bound in BOUNDS_S if bound >= true), default=BOUNDS_S[-1])
 
     assert min(low, high) - 1e-9 <= estimate <= high + 1e-9
+
+
+@given(st.lists(st.one_of(st.floats(0, 120), st.sampled_from(BOUNDS_S)), max_size=3 * FEW))
+def test_many_samples_at_once_are_counted_like_one_after_the_other(samples):
+    """Whoever looks in between, and however many have come by then."""
+    at_once, looked_at = Histogram(), Histogram()
+    at_once.fresh.extend(samples)
+    for seconds in samples:
+        looked_at.fresh.append(seconds)
+        assert looked_at.count > 0
+
+    assert at_once.counts == looked_at.counts
+    assert at_once.count == len(samples)
+    assert at_once.sum_s == pytest.approx(looked_at.sum_s)
+    assert at_once.fresh == []
+
+
+def test_an_endpoint_counts_its_answers_when_somebody_looks():
+    """Total, outcomes, seconds and the window are one and the same samples; those of others are added."""
+    series = EndpointSeries()
+    series.answered += [0.002] * 20
+    series.record("failed_local", 0.5)
+    series.add({"ok": 2, "abandoned": 1}, [[2, 3]], 0.006)
+
+    assert series.total == 24
+    assert dict(series.outcomes) == {"ok": 22, "failed_local": 1, "abandoned": 1}
+    assert series.seconds_sum == pytest.approx(0.546)
+    assert (sum(series.recent), series.recent[2], sum(series.window())) == (24, 23, 24)
+    assert series.answered == []
 
 
 def test_no_samples_have_no_quantile():
@@ -48,7 +83,7 @@ def test_a_quantile_is_interpolated_within_its_bucket():
     """Half of the samples of the bucket from 10 to 25 ms lie below its middle."""
     histogram = Histogram()
     for _ in range(10):
-        histogram.observe(0.02)
+        histogram.fresh.append(0.02)
 
     assert histogram.quantile(0.5) == pytest.approx(0.0175)
 
@@ -57,9 +92,9 @@ def test_a_route_counts_by_method_and_status():
     """One histogram for all of them."""
     series = Metrics().route("/api/{service}", "orders")
 
-    series.record("GET", 200, 0.002)
-    series.record("GET", 200, 0.002)
-    series.record("POST", 503, 0.002)
+    answered(series, "GET", 200, 0.002)
+    answered(series, "GET", 200, 0.002)
+    answered(series, "POST", 503, 0.002)
 
     assert series.requests == {("GET", 200): 2, ("POST", 503): 1}
     assert series.duration.count == 3

@@ -37,9 +37,11 @@ def serves(half: WorkerHalf, count: int, *, failed: int = 0) -> None:
     upstream, endpoint, metrics = half.gateway.plane.upstreams["orders"], half.endpoints()[0], half.gateway.plane.metrics
     for number in range(count):
         upstream.requests_total += 1
-        upstream.duration.observe(0.02)
-        endpoint.series.record("ok", 0.02)
-        metrics.route("/api/{service}", "orders").record("GET", 502 if number < failed else 200, 0.02)
+        upstream.duration.fresh.append(0.02)
+        endpoint.series.answered.append(0.02)
+        route = metrics.route("/api/{service}", "orders")
+        route.fresh.append(("GET", 502 if number < failed else 200))
+        route.duration.fresh.append(0.02)
     endpoint.series.failures += failed
     upstream.failures_total += failed
     endpoint.series.last_error = "connect_failed: refused" if failed else None
