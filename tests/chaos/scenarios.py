@@ -23,8 +23,6 @@ READING = "GET"
 
 MOST_LURED = 0.1
 """The part of all attempts that a bad instance of five may have got at most."""
-LEAST_SERVED = 0.05
-"""The part that each other one has got at least: a quarter of what it gets of five that are well."""
 
 
 class Registry(enum.Enum):
@@ -61,7 +59,7 @@ class Scenario:
     left_alone: bool = False
     """Its instance must get no more than trials, soon."""
     others_served: bool = False
-    """All others must get their part meanwhile."""
+    """Each of the others must get more than it meanwhile."""
     may_turn_away: bool = False
     """New connections may be told that there is too much to do."""
     may_wait: bool = False
@@ -83,7 +81,7 @@ class Scenario:
             assert trouble.share() < MOST_LURED, trouble.share()
         if self.others_served:
             assert trouble is not None
-            assert trouble.least_share_of_others() > LEAST_SERVED, trouble.samples
+            assert trouble.least_share_of_others() > trouble.share(), trouble.samples
 
 
 def of_instance(name: str, what: str, methods: str = "GET,GET,GET,PUT", *, short_s: float | None = None) -> Scenario:

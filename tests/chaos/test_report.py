@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.report import BEGIN, END, HEAD, PAGE, merged, missing, row
-from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.scenarios import MOST_LURED, SCENARIOS
 from tests.chaos.stage import Result
 from tests.chaos.trouble import Sample, Trouble
 from tests.support.steady_load import Told
@@ -52,10 +52,10 @@ def test_whoever_had_to_wait_for_a_try_that_ran_out_is_seen():
 
 
 def test_the_others_are_served_meanwhile():
-    """None of them is left out."""
+    """Each more than the bad one: which of those that are well gets how much is the balancer's affair."""
     assert trouble(1, 2, 3).least_share_of_others() == 10 / 11
-    lonely = Trouble(1, 0.0, 0.1, 2.0, [Sample(0.0, {1: 1, 2: 1, 3: 1}), Sample(0.1, {1: 1, 2: 99, 3: 3})])
-    assert lonely.least_share_of_others() == 0.02
+    lonely = Trouble(1, 0.0, 1.0, 2.0, [Sample(number / 10, {1: min(number, 3), 2: number * 9, 3: 0}) for number in range(11)])
+    assert (lonely.least_share_of_others(), lonely.share() < MOST_LURED, lonely.alone_after_s()) == (0.0, True, 0.3)
     well = Trouble(1, 0.0, 1.0, 2.0, [Sample(number / 10, {1: 1, 2: number, 3: number}) for number in range(11)])
     SLOW.check(result(ill=well))
     with pytest.raises(AssertionError):
