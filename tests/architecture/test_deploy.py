@@ -44,6 +44,14 @@ def test_alerts_and_dashboards_ask_for_metrics_that_exist() -> None:
     assert len(bare) > 20
 
 
+def test_each_alert_is_in_the_runbook() -> None:
+    """Whoever is woken by its name finds what to do."""
+    rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    rows = [line.split("|")[1] for line in (ROOT / "docs/runbook.md").read_text().splitlines() if line.startswith("| `")]
+    assert alerts <= {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+
+
 def _bare(name: str) -> str:
     return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
 

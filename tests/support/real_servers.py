@@ -149,8 +149,8 @@ def _fish_package() -> Binary:
     return _package("fish", "usr/bin/fish")
 
 
-def _promtool_package() -> Binary:
-    return _package("prometheus", "usr/bin/promtool", with_dependencies=False)
+def _prometheus_package(program: str) -> Binary:
+    return _package("prometheus", f"usr/bin/{program}", with_dependencies=False)
 
 
 def _package(name: str, program: str, *, with_dependencies: bool = True) -> Binary:
@@ -182,7 +182,8 @@ NGINX = Server("nginx", "LBGATEWAY_TEST_NGINX", "nginx", "nginx:1", functools.ca
 """Each test starts its own: what it serves is in its configuration."""
 SYSTEMD = Server("systemd", "LBGATEWAY_TEST_SYSTEMD", "systemd-socket-activate", "", functools.cache(_systemd_package))
 """Its programs that need no systemd running."""
-PROMTOOL = Server("promtool", "LBGATEWAY_TEST_PROMTOOL", "promtool", "", functools.cache(_promtool_package))
+PROMTOOL = Server("promtool", "LBGATEWAY_TEST_PROMTOOL", "promtool", "", functools.partial(_prometheus_package, "promtool"))
+PROMETHEUS = Server("Prometheus", "LBGATEWAY_TEST_PROMETHEUS", "prometheus", "", functools.partial(_prometheus_package, "prometheus"))
 ZSH = Server("zsh", "LBGATEWAY_TEST_ZSH", "zsh", "", functools.cache(_zsh_package))
 FISH = Server("fish", "LBGATEWAY_TEST_FISH", "fish", "", functools.cache(_fish_package))
 
@@ -225,7 +226,7 @@ def main() -> int:
     """Find them, say what was found, and prove that a binary runs; with ``consul``, only that one, for people."""
     if sys.argv[1:] == ["consul"]:
         return for_people(CONSUL)
-    for server in (CONSUL, REDIS, NGINX, CHROMIUM, SYSTEMD, PROMTOOL, ZSH, FISH):
+    for server in (CONSUL, REDIS, NGINX, CHROMIUM, SYSTEMD, PROMTOOL, PROMETHEUS, ZSH, FISH):
         try:
             found = own_server(server)
         except FetchError as error:
