@@ -148,6 +148,7 @@ def test_what_is_still_running_after_the_drain_timeout_is_cut(upstream):
         assert gateway.stop() == 0
         assert 0.9 < time.monotonic() - began_s < 2.5
         assert isinstance(stuck.result(), (OSError, http.client.HTTPException))
+        assert [event for event in gateway.events() if event["level"] == "error"] == []
         [cut] = [event for event in gateway.events() if "drain_timeout is over" in event["event"]]
         assert (cut["requests_active"], cut["level"]) == (1, "warning")
 
