@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
-from lbgateway.config.fields import Cookie, Duration, FreeHeader, PositiveDuration, Prefix, ServiceName, Text, Url, UrlPath
+from lbgateway.config.fields import Cookie, Duration, PositiveDuration, Prefix, ServiceName, Text, Url, UrlPath, free_header
 from lbgateway.config.public_key import PublicKey
 from lbgateway.config.route import AuthMode
 from lbgateway.config.secret import Secret, from_file
 from lbgateway.config.section import Section
-from lbgateway.config.shapes import CLAIMS, ONE_OR_MANY, STORE, shaped
+from lbgateway.config.shapes import CLAIMS, HEADER_NAME, ONE_OR_MANY, STORE, shaped
 from lbgateway.config.store_address import parse_store
 from lbgateway.config.visible import Named
 
@@ -17,6 +17,8 @@ Algorithm = Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256
 
 
 FORWARD_CLAIMS = {"sub": "X-User-Id", "scope": "X-User-Scope"}
+CREDENTIALS = frozenset(("authorization", "cookie", "expect", "origin", "proxy-authorization", "x-gateway-explain"))
+"""Names of what clients say themselves, and must be able to."""
 
 
 def _one_or_many(value: object) -> object:
@@ -94,6 +96,17 @@ class IntrospectionSettings(Section):
     cache: PositiveDuration = 10.0
 
 
+def _claims_header(value: str) -> str:
+    """One that nobody else has a use for: a client's own field of that name is dropped."""
+    value = free_header(value)
+    if value.lower() in CREDENTIALS:
+        raise ValueError(f"{value} is read by the gateway itself, and cannot carry a claim")
+    return value
+
+
+ClaimsHeader = Annotated[Text, AfterValidator(_claims_header), shaped(HEADER_NAME)]
+
+
 class AuthSettings(Section):
     """``forward_claims``: claim name to the header that carries it to services."""
 
@@ -103,7 +116,7 @@ class AuthSettings(Section):
     jwt: JwtSettings | None = None
     session: SessionSettings | None = None
     introspection: IntrospectionSettings | None = None
-    forward_claims: Annotated[dict[Named, FreeHeader], BeforeValidator(_with_built_in), shaped(CLAIMS)] = FORWARD_CLAIMS
+    forward_claims: Annotated[dict[Named, ClaimsHeader], BeforeValidator(_with_built_in), shaped(CLAIMS)] = FORWARD_CLAIMS
 
     @property
     def verifies(self) -> bool:

@@ -5,6 +5,7 @@ A check about a part that is already wrong stays silent: one mistake, one error.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -134,7 +135,8 @@ def _auth(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
         yield from check_client(settings.auth.introspection)
     headers: dict[str, str] = {}
     for claim, header in settings.auth.forward_claims.items():
-        other = headers.setdefault(header.lower(), claim)
+        # Services that put fields into variables take X-A, X_A and X.A for one.
+        other = headers.setdefault(re.sub("[^a-z0-9]", "-", header.lower()), claim)
         if other != claim:
             yield ("auth", "forward_claims", claim), f"{header} already carries the claim `{other}`"
 

@@ -192,7 +192,8 @@ class Exchange(ExchangeState):
         """Nobody objects: where does it go?"""
         route, plane, path = self.route, self.plane, self.target.path
         head = self.head
-        self.until_s = self.started_s + route.timeout.total
+        # What somebody else has taken to say who is asking is none of the attempts' time.
+        self.until_s = now_s + route.timeout.total
         if plane.deadline_field is not None and not self._take_deadline(now_s):
             return
         if route.max_body is not None and head.content_length > route.max_body:
@@ -405,7 +406,7 @@ class Exchange(ExchangeState):
             now_s = monotonic()
             self.sent_at_s = now_s
             timeout = self.route.timeout
-            if self.until_s == self.started_s + timeout.total:
+            if self.until_s >= self.started_s + timeout.total:
                 # The body's time was the client's own; only a deadline from outside is none the later for it.
                 self.until_s = max(self.until_s, now_s + timeout.response)
             self.deadline_s = min(now_s + timeout.response, self.until_s)

@@ -26,15 +26,17 @@ def forwarded_request(exchange: Exchange, route: Route, path: bytes) -> bytes:
             lines = without(lines, named_by_connection(head.connection), start=1)
         if exchange.trace is not None:
             lines = without(lines, exchange.trace.replaced, start=1)
+        claims = exchange.extra_lines
         if route.request_edits is not None:
             lines = route.request_edits.apply(lines, start=1)
+            claims = route.request_edits.dropping_from(claims)
         host = authority or head.hosts or exchange.upstream.name.encode()
         framing = _request_framing(head) if head.specials else b""
         client = exchange.downstream
         forwarded = client.forwarded_before.get(host) if head.forwarded is None and head.version == "1.1" else None
         if forwarded is None:
             forwarded = client.forwarded(head, host)
-        parts = (b" HTTP/1.1\r\nHost: ", host, b"\r\n", *lines, framing, forwarded, exchange.extra_lines, b"X-Request-Id: ")
+        parts = (b" HTTP/1.1\r\nHost: ", host, b"\r\n", *lines, framing, forwarded, claims, b"X-Request-Id: ")
         fields = b"".join(parts)
         if not authority:
             head.rendered = (route, exchange.extra_lines, fields)

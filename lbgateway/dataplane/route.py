@@ -77,6 +77,11 @@ class HeaderEdits:
                 kept += lines[index : index + 4]
         return kept
 
+    def dropping_from(self, ready: bytes) -> bytes:
+        """The same of complete lines, each with its CRLF."""
+        kept = [line for line in ready.split(b"\r\n")[:-1] if line.partition(b":")[0].translate(AS_VARIABLE) not in self.dropped]
+        return b"".join(line + b"\r\n" for line in kept)
+
 
 class PublicPaths:
     """Paths that need no token, matched on the normalised path before anything is stripped."""

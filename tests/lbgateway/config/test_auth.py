@@ -62,6 +62,18 @@ def test_public_paths_are_normalised_like_requests():
             "{default: none, forward_claims: {sub: 'X User'}}",
             "auth.forward_claims.sub: not a header name: letters, digits and - only (RFC 9110, section 5.6.2)",
         ),
+        (
+            "{default: none, forward_claims: {t: authorization}}",
+            "auth.forward_claims.t: authorization is read by the gateway itself, and cannot carry a claim",
+        ),
+        (
+            "{default: none, forward_claims: {t: Cookie}}",
+            "auth.forward_claims.t: Cookie is read by the gateway itself, and cannot carry a claim",
+        ),
+        (
+            "{forward_claims: {t: Via}, default: none}",
+            "auth.forward_claims.t: Via is written by the gateway itself and cannot be used here",
+        ),
         ("{default: none, forward_claims: [sub]}", "auth.forward_claims: must be a map, such as {key: value}"),
         ("{default: none, public_paths: {prefix: [/a]}}", "auth.public_paths.prefix: unknown key; did you mean `prefixes`?"),
     ],

@@ -50,9 +50,10 @@ def test_a_token_check_needs_a_good_secret(jwt, said):
 
 def test_two_claims_cannot_share_a_header():
     """One would hide the other."""
-    assert errors_of("auth: {default: none, forward_claims: {tenant: x-user-ID}}") == [
-        "gw.yaml:1: auth.forward_claims.tenant: x-user-ID already carries the claim `sub`"
-    ]
+    for name in ("x-user-ID", "X_User_Id"):
+        assert errors_of(f"auth: {{default: none, forward_claims: {{tenant: {name}}}}}") == [
+            f"gw.yaml:1: auth.forward_claims.tenant: {name} already carries the claim `sub`"
+        ]
 
 
 @pytest.mark.parametrize(

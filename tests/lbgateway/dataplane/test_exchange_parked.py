@@ -96,8 +96,24 @@ def test_each_wait_has_a_bound_of_its_own():
     client = world.client().sends(get())
     first.opens()
     assert client.exchange.deadline_s == pytest.approx(monotonic() + 2.0, abs=0.5)
+    total_s = client.exchange.route.timeout.total
+    client.exchange.started_s -= 2 * total_s  # so long ago
     second.opens()
-    assert client.exchange.deadline_s == pytest.approx(client.exchange.started_s + client.exchange.route.timeout.total, abs=0.5)
+    assert client.exchange.deadline_s == pytest.approx(monotonic() + total_s, abs=0.5)
+    world.connects().sends(ok())
+    assert client.got().endswith(b"fine")
+
+
+def test_a_body_that_has_waited_leaves_the_answer_its_time_as_well():
+    """``total`` counts from when the request may go."""
+    gate = Gate(within_s=2.0)
+    world = gated(gate)
+    client = world.client().sends(request("POST", "/api/orders/", "Content-Length: 2"))
+    client.exchange.started_s -= 2 * client.exchange.route.timeout.total
+    gate.opens()
+    client.sends(b"ab")
+    world.connects()
+    assert client.exchange.deadline_s == pytest.approx(monotonic() + client.exchange.route.timeout.response, abs=0.5)
 
 
 def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind():

@@ -92,6 +92,14 @@ def test_policies_and_routes_edit_the_request():
     assert (line, fields) == (b"GET / HTTP/1.1", [b"Host: shop.example", b"X-C: 1", b"X-A: new", b"X-User-Id: ann"])
 
 
+def test_what_a_route_sets_or_removes_is_no_claim_beside_it():
+    """The route is nearer: a service would not know which of two fields to believe."""
+    text = ROUTE % "strip_prefix: true, request_headers: {set: {X-User-Id: machine}, remove: [X_User_Scope]}"
+    claims = b"X-User-Id: ann\r\nX-User-Scope: all\r\nX-Tenant: t\r\n"
+    line, fields = sent(get("/api/orders/"), text, extra=claims)
+    assert (line, fields) == (b"GET / HTTP/1.1", [b"Host: shop.example", b"X-User-Id: machine", b"X-Tenant: t"])
+
+
 def test_what_was_rendered_once_serves_again_for_the_same_claims_only():
     """Another user's token, a new rendering."""
     world = World(orders=1)

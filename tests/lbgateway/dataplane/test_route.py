@@ -97,6 +97,8 @@ def test_header_edits_drop_names_and_append_lines():
     assert len(lines) == 13
     assert HeaderEdits(frozenset((b"x-a",)), b"").apply(lines[1:5]) == []
     assert b"".join(edits.dropping(lines[1:])) == b"x-b: 0\r\n"
+    assert edits.dropping_from(b"X-Id: a: b\r\nX_C: 1\r\nX-Name: \xc3\xa9\r\n") == b"X-Id: a: b\r\nX-Name: \xc3\xa9\r\n"
+    assert edits.dropping_from(b"") == b""
     assert make_edits({}, {}, ()) is None
 
 
