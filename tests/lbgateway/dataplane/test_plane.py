@@ -127,6 +127,16 @@ def test_a_route_that_is_gone_counts_for_nobody():
     assert world.plane.series_of(route, "users") is world.plane.metrics.routes[route.label, "users"]
 
 
+def test_what_no_route_takes_is_counted_over_all_reloads():
+    """It belongs to no table."""
+    world = World()
+    world.client().sends(get("/nowhere"))
+    world.plane.use_routes(RouteTable(()))
+    world.client().sends(get("/nowhere"))
+    assert world.plane.metrics.routes == {("", ""): world.plane.unrouted}
+    assert world.plane.unrouted.requests == {("GET", 404): 2}
+
+
 # -- the sweep -------------------------------------------------------------------------------------
 
 
