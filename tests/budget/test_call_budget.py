@@ -6,6 +6,7 @@ one, and this is where they are noticed. Raising the budget takes a line in the 
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
 from collections import Counter
@@ -41,17 +42,22 @@ RESPONSE_FIELDS = ("Content-Type: application/json", "Date: Thu, 01 Jan 1970 00:
 
 
 class Calls:
-    """Counts calls of Python functions while it is entered; those of the tests' own doubles do not count."""
+    """Counts calls of Python functions while it is entered; those of the tests' own doubles do not count.
+
+    Nor do those of what earlier tests have left behind: it is not collected meanwhile.
+    """
 
     def __init__(self) -> None:
         self.counted: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
+        gc.disable()
         sys.setprofile(self._on_event)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
+        gc.enable()
 
     def _on_event(self, frame: FrameType, event: str, _argument: Any) -> None:
         if event == "call" and not Path(frame.f_code.co_filename).is_relative_to(DOUBLES):
