@@ -19,6 +19,10 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """Not blocking: a pipe would wait for somebody who writes into it."""
 
 
+LONGEST_NAME, DEEPEST = 4096, 64
+"""No more than that is looked for: each part of a name costs a look at the disk, and clients choose names."""
+
+
 class OpenFile:
     """A regular file, until it is closed or forgotten."""
 
@@ -52,6 +56,8 @@ def open_beneath(folder: Path, name: str) -> OpenFile | None:
 
     `folder` itself may be a link, and lead elsewhere the next time.
     """
+    if len(name) > LONGEST_NAME or name.count("/") > DEEPEST:
+        return None
     try:
         root = folder.resolve()
         full = (root / name).resolve()

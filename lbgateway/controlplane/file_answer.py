@@ -25,6 +25,9 @@ PIECE_BYTES: Final = 64 * 1024
 VALIDATORS: Final = ("etag", "last-modified", "cache-control", "vary")
 """What 304 repeats of the headers that 200 would have had (section 15.4.5)."""
 
+LONGEST_CONDITION: Final = 4096
+"""So much is read of a list of tags: nobody has more versions of a file."""
+
 _one_range = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,19})-([0-9]{0,19})[ \t]*", re.IGNORECASE).fullmatch
 _tags = re.compile(r'(W/)?("[!\x23-\x7e\x80-\xff]*")').findall
 
@@ -80,7 +83,7 @@ def _is_another(asked: Mapping[str, str], tag: str, modified_s: int) -> bool:
     """``If-Match``, compared strongly, or else ``If-Unmodified-Since``: the client wants what it knows, and it is not there."""
     given = asked.get("if-match")
     if given is not None:
-        return given.strip() != "*" and ("", tag) not in _tags(given)
+        return given.strip() != "*" and ("", tag) not in _tags(given[:LONGEST_CONDITION])
     since_s = _moment_s(asked.get("if-unmodified-since"))
     return since_s is not None and modified_s > since_s
 
@@ -89,7 +92,7 @@ def _is_known(asked: Mapping[str, str], tag: str, modified_s: int) -> bool:
     """``If-None-Match``, compared weakly, or else ``If-Modified-Since``."""
     given = asked.get("if-none-match")
     if given is not None:
-        return given.strip() == "*" or any(each == tag for _, each in _tags(given))
+        return given.strip() == "*" or any(each == tag for _, each in _tags(given[:LONGEST_CONDITION]))
     since_s = _moment_s(asked.get("if-modified-since"))
     return since_s is not None and modified_s <= since_s
 

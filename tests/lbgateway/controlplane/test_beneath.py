@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lbgateway.controlplane import beneath
-from lbgateway.controlplane.beneath import OpenFile, open_beneath, open_parts
+from lbgateway.controlplane.beneath import DEEPEST, LONGEST_NAME, OpenFile, open_beneath, open_parts
 
 
 @pytest.fixture
@@ -72,6 +72,17 @@ def test_what_is_no_file_is_not_opened(folder):
     os.mkfifo(folder / "pipe")
     for name in ("deep", "", ".", "..", "../outside/a.txt", "/etc/passwd", "pipe", "gone", "a.txt/", "a.txt/x", "\0", "x" * 5000):
         assert content(open_beneath(folder, name)) in (None, "public" if name == "a.txt/" else None)
+
+
+def test_a_name_is_looked_for_within_reason(folder, monkeypatch):
+    """Thirty thousand parts would take a fifth of a second of the disk and of everybody else."""
+    deep = folder.joinpath(*("d" * (DEEPEST - 1)))
+    deep.mkdir(parents=True)
+    (deep / "a.txt").write_text("public")
+    assert content(open_beneath(folder, "d/" * (DEEPEST - 1) + "a.txt")) == "public"
+    monkeypatch.setattr(Path, "resolve", None)
+    for name in ("a/" * 30_000, "a/" * (DEEPEST + 1), "a" * (LONGEST_NAME + 1)):
+        assert open_beneath(folder, name) is None
 
 
 def test_a_file_is_what_was_opened_whatever_becomes_of_its_name(folder):
