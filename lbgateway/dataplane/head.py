@@ -78,7 +78,8 @@ _REQUEST_FATES = {
     b"origin": Field.ORIGIN,
     b"te": Field.TE,
     b"trailer": Field.TRAILER,
-    **dict.fromkeys((b"forwarded", b"x-real-ip", b"x-request-id", EXPLAIN), Field.FORWARDED),
+    # Symfony, IIS and others serve the path in the last two, not the one that routes and public paths were matched with.
+    **dict.fromkeys((b"forwarded", b"x-real-ip", b"x-request-id", EXPLAIN, b"x-original-url", b"x-rewrite-url"), Field.FORWARDED),
 }
 
 _RESPONSE_FATES = {
@@ -254,9 +255,7 @@ def upgrade_wanted(head: RequestHead) -> bytes | None:
 
 def named_by_connection(head_connection: bytes | None) -> list[bytes]:
     """Names that ``Connection`` declares hop-by-hop, apart from its own options; what frames and routes is written anew anyway."""
-    if head_connection is None:
-        return []
-    return [name for name in tokens(head_connection) if name not in (b"keep-alive", b"close", b"upgrade", b"te")]
+    return [name for name in tokens(head_connection or b"") if name not in (b"keep-alive", b"close", b"upgrade", b"te")]
 
 
 # -- putting heads together ----------------------------------------------------------------------

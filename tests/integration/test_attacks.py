@@ -219,6 +219,10 @@ PATHS = [
     Row("path: scoped route by dots", (bearer(GOOD),), 403, "/api/../secret"),
     Row("path: scoped route by doubled slashes", (bearer(GOOD),), 403, "//secret//x"),
     Row("path: scoped route by escapes", (bearer(GOOD),), 403, "/%73ecret"),
+    *(
+        Row(f"path: another in {name}", (f"{name}: /secret",), 200, "/api/orders/open", seen={"x-original-url": [], "x-rewrite-url": []})
+        for name in ("X-Original-URL", "X-Rewrite-URL", "x_original_url", "X.Rewrite_Url")
+    ),
     Row("path: admin by dots", (bearer(GOOD),), 403, "/api/orders/../../admin/config"),
     Row("path: admin by doubled slashes", (bearer(GOOD),), 403, "//admin/config"),
     Row("path: admin by escapes", (bearer(GOOD),), 403, "/%61dmin/config"),
