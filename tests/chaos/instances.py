@@ -19,6 +19,8 @@ STILL_OUT_S = 3.0
 WELL_S = 1.0
 """Nobody is tried again sooner than that: `outlier.eject_for`."""
 OUT_WITHIN_S = 20.0
+TRIED_AGAIN_S = 0.2
+"""By then whoever has got a 500 has been tried elsewhere: a second one from the next victim would be the request's own fault."""
 FEW_RETRIES = {"services": {"*": {"balancer": "least_connections", "retry": {"budget": 0.05, "min_per_second": 2}}}}
 """A balancer that counts sends its share to whoever fails; the tokens do for the retries of some ejections, not for seconds of it."""
 
@@ -79,6 +81,7 @@ def others_still_out(stage: Stage) -> None:
     for number, victim in enumerate(healed, 1):
         victim.be("fails")
         wait_until(lambda count=number: len(times_left_s(stage)) == count, OUT_WITHIN_S, stage.gateway.story)  # type: ignore[misc]  # bound by the default
+        time.sleep(TRIED_AGAIN_S)
     wait_until(lambda: min(times_left_s(stage), default=0.0) > STILL_OUT_S, OUT_WITHIN_S, stage.gateway.story)
     for victim in healed:
         victim.be("well")
