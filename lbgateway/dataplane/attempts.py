@@ -28,9 +28,9 @@ EXCUSED = frozenset((501, 503, 505))
 
 
 class Accused(NamedTuple):
-    """Who has given a 5xx, which one, and when the request had been sent to it."""
+    """Who has given a 5xx (None: several have, so it is the request's fault), which one, and when the request had been sent to it."""
 
-    endpoint: GatewayEndpoint
+    endpoint: GatewayEndpoint | None
     status: int
     sent_at_s: float
 

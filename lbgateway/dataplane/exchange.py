@@ -492,9 +492,11 @@ class Exchange(ExchangeState):
         """An answer of 429 or more: what is learnt from it, and whether it is let go because another try may bring a better one."""
         status, endpoint = head.status, self.endpoint
         busy_s = retry_after_s(head) if status in (429, 503) else 0.0
-        if status >= 500 and not self._accuse(status) and status in STATUSES and self._may_go_on(STATUSES[status], busy_s, now_s):
-            self._let_go(status, busy_s, now_s)
-            return True
+        if status >= 500:
+            self._accuse(status)
+            if status in STATUSES and self._may_go_on(STATUSES[status], busy_s, now_s):
+                self._let_go(status, busy_s, now_s)
+                return True
         if self.race is not None:
             self.race.decide(now_s)
         failed = status >= 500 or status == 429
@@ -502,19 +504,18 @@ class Exchange(ExchangeState):
         self.upstream.endpoints.balancer.observe(endpoint, latency_s, FAILED_REMOTE if failed else OK, now_s)
         return False
 
-    def _accuse(self, status: int) -> bool:
-        """Note a 5xx. True if another instance has given the same one: then it is the fault of the request, and nobody is blamed."""
+    def _accuse(self, status: int) -> None:
+        """Note a 5xx. If another instance has given the same one, it is the fault of the request: none of those who give it is blamed."""
         accused = self.accused
         if accused is not None and accused.endpoint is not self.endpoint and accused.status == status:
-            self.accused = None
-            return True
+            self.accused = accused._replace(endpoint=None)
+            return
         self._blame_accused()
         self.accused = Accused(self.endpoint, status, self.sent_at_s)
-        return False
 
     def _blame_accused(self) -> None:
         accused, self.accused = self.accused, None
-        if accused is not None and accused.status not in EXCUSED:
+        if accused is not None and accused.endpoint is not None and accused.status not in EXCUSED:
             self.upstream.outliers.failed(accused.endpoint, FAILED_REMOTE, accused.sent_at_s, monotonic())
 
     def _may_go_on(self, reason: str, busy_s: float, now_s: float) -> bool:

@@ -85,12 +85,13 @@ def test_a_client_that_leaves_takes_nobody_out():
     assert states(world) == [READY, READY]
 
 
-def test_a_poison_request_blames_nobody():
-    """The same 5xx from two instances: five such requests take out none of them."""
-    world = World(orders=4)
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+def test_a_poison_request_blames_nobody(attempts):
+    """The same 5xx from two instances, or from more: five such requests take out none of them."""
+    world = World(f"services: {{orders: {{retry: {{attempts: {attempts}}}}}}}\n", orders=4)
     for _ in range(8):
         client = world.client().sends(get())
-        for _ in range(2):
+        for _ in range(1 + attempts):
             for asked in tuple(world.asked):
                 asked.succeeds()
             for peer in world.upstreams:
@@ -99,6 +100,17 @@ def test_a_poison_request_blames_nobody():
         assert client.got().startswith(b"HTTP/1.1 500 ")
     assert states(world) == [READY] * 4
     assert [endpoint.failures_in_row for endpoint in world.endpoints()] == [0] * 4
+
+
+def test_what_comes_after_a_poison_is_judged_for_itself():
+    """A third instance that fails in its own way is blamed for that; the two that agreed are not."""
+    world = World(FIRST_OUT, orders=4)
+    client, first = started(world)
+    first.sends(failed(500))
+    world.connects().sends(failed(500))
+    world.connects().sends(failed(502))
+    assert client.got().startswith(b"HTTP/1.1 502 ")
+    assert sorted(states(world)) == [EJECTED, READY, READY, READY]
 
 
 def test_two_different_failures_are_two_instances_faults():

@@ -100,14 +100,16 @@ def test_the_last_answer_is_passed_on_as_it_is():
     assert (world.left, world.statuses()) == ([], {("GET", 500): 1})
 
 
-def test_two_instances_that_say_the_same_are_believed():
-    """It is the request: a third one would be asked in vain."""
-    world = World(retry("attempts: 9"), orders=4)
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_two_instances_that_say_the_same_leave_the_third_its_try(status):
+    """Two of three may be broken in the same way: as often as the configuration says, somebody else is asked."""
+    world = World(retry("attempts: 2"), orders=3)
     client, upstream = started(world)
-    upstream.sends(failed())
-    world.connects().sends(failed())
-    assert client.got().startswith(b"HTTP/1.1 500 ")
-    assert (world.asked, world.left, client.world.plane.metrics.retries["orders", "500"]) == ([], [], 1)
+    upstream.sends(failed(status))
+    world.connects().sends(failed(status))
+    world.connects().sends(ok())
+    assert client.got().endswith(b"fine")
+    assert (world.left, client.world.plane.metrics.retries["orders", str(status)]) == ([], 2)
 
 
 def test_one_instance_that_says_the_same_twice_proves_nothing():
