@@ -20,7 +20,7 @@ WELL_S = 1.0
 """Nobody is tried again sooner than that: `outlier.eject_for`."""
 OUT_WITHIN_S = 20.0
 TRIED_AGAIN_S = 0.2
-"""By then whoever has got a 500 has been tried elsewhere: a second one from the next victim would be the request's own fault."""
+"""By then whoever has got a 500 has been tried elsewhere: the next victim shall not be where."""
 FEW_RETRIES = {"services": {"*": {"balancer": "least_connections", "retry": {"budget": 0.05, "min_per_second": 2}}}}
 """A balancer that counts sends its share to whoever fails; the tokens do for the retries of some ejections, not for seconds of it."""
 
