@@ -60,7 +60,7 @@ WITHOUT_A_CHANCE: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("claims", WITHOUT_A_CHANCE, ids=str)
+@pytest.mark.parametrize("claims", WITHOUT_A_CHANCE, ids=",".join)
 @pytest.mark.parametrize("fresh", [True, False])
 def test_nothing_is_fetched_for_one_that_no_key_would_save(claims, fresh):
     """It is not believed, whoever has signed it: also while the provider is away."""
