@@ -151,6 +151,7 @@ def test_messages_do_not_push_each_other_away(gateway: Gateway, plane: ControlPl
         asked(page, "users-1", "Drain").get_by_role("button", name="Drain").click()
         expect(page.locator(".toast")).to_have_count(min(told, 4))
         page.keyboard.press("Escape")
+        expect(page).to_have_url(re.compile("#/services$"))  # or the same address would be asked for again, which opens nothing
     expect(page.get_by_text("Not today.")).to_have_count(0)
 
 
