@@ -17,6 +17,7 @@ from discovery.errors import MALFORMED_ENTRY, RESYNC_DRIFT
 from discovery.flapping import Damper
 from discovery.instance import Catalog, Instance, InstanceKey, Snapshot, SnapshotState
 from discovery.protection import Answer, Hold, NodeBoard, Recheck, judge
+from discovery.replay import Replay, told_of
 from discovery.trust import Trust
 
 if TYPE_CHECKING:
@@ -98,12 +99,13 @@ class LastGoodService:
         self._holds: Mapping[InstanceKey, Hold] = {}
         self._recheck: Recheck | None = None
         self._damper = Damper()
+        self._replay = Replay()
         # since the last call of the listener
         self._told: tuple[int, SnapshotState] | None = None
 
     @property
     def recheck(self) -> Recheck | None:
-        return self._recheck
+        return self._replay.recheck or self._recheck
 
     @property
     def nodes(self) -> frozenset[str]:
@@ -136,9 +138,12 @@ class LastGoodService:
         if reply.from_cache and not health.instances and not self._index:
             self.trust.failed("nothing in the agent's cache", now_s)
             return  # an empty cache knows nothing, not even that there is nothing
+        index = next_index(reply.index, 0)
+        if not reply.from_cache and self._replay.is_past(index, self._index, now_s, recovering=recovering):
+            self.refuse(told_of(index, self._index), now_s)
+            return
         self._rules.board.observe(self.service, health.instances, now_s)
         restarting, maybe_restarting = self._rules.board.restarting(health.nodes_down, now_s)
-        index = next_index(reply.index, 0)
         judgement = judge(
             self._judged,
             self._holds,
@@ -213,12 +218,16 @@ class LastGoodCatalog:
         self.listener = listener
         self._on_moved = on_moved
         self.trust = Trust(rules.max_age_s)
-        self.recheck: Recheck | None = None
+        self._replay = Replay()
         # since the last good answer
         self._services: dict[str, frozenset[str]] | None = None
         self._index = 0
         # since the last call of the listener
         self._told: Catalog | None = None
+
+    @property
+    def recheck(self) -> Recheck | None:
+        return self._replay.recheck
 
     @property
     def catalog(self) -> Catalog | None:
@@ -234,12 +243,15 @@ class LastGoodCatalog:
         self._tell()
 
     def accept(self, reply: Reply, read: Read, now_s: float, *, recovering: bool) -> None:  # noqa: ARG002 as in the protocol
-        """Decode, publish."""
+        """Decode, compare with what is known, publish."""
         services = decode_catalog(reply.body)
         if reply.from_cache and not services and not self._index:
             self.trust.failed("nothing in the agent's cache", now_s)
             return
         index = next_index(reply.index, 0)
+        if not reply.from_cache and self._replay.is_past(index, self._index, now_s, recovering=recovering):
+            self.refuse(told_of(index, self._index), now_s)
+            return
         moved = self._services is not None and (index != self._index or services != self._services)
         if self._services and (reply.dubious or index == self._index > 1):
             services = self._services | services

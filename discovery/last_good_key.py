@@ -14,6 +14,7 @@ from discovery.consul_body import decode_key
 from discovery.consul_wire import next_index
 from discovery.instance import KeyValue
 from discovery.last_good import tell
+from discovery.replay import Replay, told_of
 from discovery.trust import Trust
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ def absence_is_an_answer(reply: Reply) -> Reply:
 class LastGoodKey:
     """A `LastGood` for ``/v1/kv/KEY``. The listener hears of changes only, and once of each failure's text."""
 
-    recheck: Recheck | None = None
-
     def __init__(self, key: str, listener: KeyListener, max_age_s: float) -> None:
         # for life
         self.key = key.strip("/")
@@ -41,8 +40,13 @@ class LastGoodKey:
         # since the last good answer
         self._value: bytes | None = None
         self._index = 0
+        self._replay = Replay()
         # since the last call of the listener
         self._told: KeyValue | None = None
+
+    @property
+    def recheck(self) -> Recheck | None:
+        return self._replay.recheck
 
     def accept(self, reply: Reply, read: Read, now_s: float, *, recovering: bool) -> None:  # noqa: ARG002 as in the protocol
         """Decode, publish. An answer that may be out of date can neither change nor take away what is known."""
@@ -51,9 +55,13 @@ class LastGoodKey:
             self.trust.outdated(reply.dubious, now_s, reply.as_of_s(now_s))
             if known:
                 return
-        else:
+        index = next_index(reply.index, 0)
+        if not reply.from_cache and self._replay.is_past(index, self._index, now_s, recovering=recovering):
+            self.refuse(told_of(index, self._index), now_s)
+            return
+        if reply.dubious is None:
             self.trust.confirm(now_s)
-        self._value, self._index = value, next_index(reply.index, 0)
+        self._value, self._index = value, index
         self._tell(None)
 
     def refuse(self, error: str, now_s: float) -> None:

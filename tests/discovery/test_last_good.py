@@ -27,9 +27,11 @@ class Kept:
         rules = Rules("dc1", frozenset(), True, 60.0, hold_s, board or NodeBoard(), self.updates.append, self.errors.append)
         self.kept: Any = LastGoodService("orders", self.told.append, rules) if kind is LastGoodService else kind(self.told.append, rules)  # type: ignore[arg-type,call-arg] one of two shapes
 
-    def hears(self, at_s: float, content: Any, index: int | None = 7, read: Read = PLAIN, **circumstances: Any) -> None:
+    def hears(
+        self, at_s: float, content: Any, index: int | None = 7, read: Read = PLAIN, *, recovering: bool = False, **circumstances: Any
+    ) -> None:
         reply = Reply(200, json.dumps(content).encode(), None if index is None else str(index), **circumstances)
-        self.kept.accept(reply, read, at_s, recovering=False)
+        self.kept.accept(reply, read, at_s, recovering=recovering)
 
     @property
     def last(self) -> str:
@@ -213,6 +215,40 @@ def test_a_catalog_outlives_failures(catalog: Kept) -> None:
 
     assert [told.state for told in catalog.told] == ["fresh", "stale"]
     assert catalog.kept.catalog == Catalog({"orders": frozenset()}, 1.0, SnapshotState.STALE, "refused again")
+
+
+def test_a_registry_that_reads_its_own_past_brings_nobody_back(service: Kept) -> None:
+    """Neither those who left long ago, nor the state that an instance had then; meanwhile what is known is stale."""
+    service.hears(1.0, [entry(9)], index=502)
+    service.kept.refuse("refused", 5.0)
+    for number, (index, ids) in enumerate(((117, (1, 2)), (171, (1, 2, 3)), (435, (3, 9)))):
+        service.hears(10.0 + number / 100, [entry(each) for each in ids], index=index, recovering=True)
+        assert service.last == "v1 stale orders-9=passing"
+        assert service.kept.trust.last_error == f"the registry is behind what it had told before (index {index} after 502)"
+    service.hears(10.04, [entry(9)], index=502, recovering=True)
+    assert service.last == "v1 fresh orders-9=passing"
+    assert service.kept.recheck is None
+
+
+def test_a_registry_that_has_lost_its_data_is_believed_when_it_stays_so(service: Kept) -> None:
+    """Whoever has registered since is taken in, and a loss is judged as ever."""
+    service.hears(1.0, [entry(1)], index=502)
+    service.hears(10.0, [entry(1), entry(2)], index=20, recovering=True)
+    assert service.last == "v1 stale orders-1=passing"
+    again_s = service.kept.recheck.at_s
+    service.hears(again_s, [entry(1), entry(2)], index=20, recovering=True)
+    assert service.last == "v2 fresh orders-1=passing,orders-2=passing"
+
+
+def test_a_catalog_out_of_the_past_loses_no_service(catalog: Kept) -> None:
+    """What was registered last is missing there."""
+    catalog.hears(1.0, {"orders": [], "users": []}, index=502)
+    catalog.hears(10.0, {"orders": [], "old": []}, index=117, recovering=True)
+    assert set(catalog.told[-1].services) == {"orders", "users"}
+    assert catalog.told[-1].state is SnapshotState.STALE
+    catalog.hears(10.1, {"orders": [], "users": []}, index=502, recovering=True)
+    assert (set(catalog.told[-1].services), catalog.told[-1].state) == ({"orders", "users"}, SnapshotState.FRESH)
+    assert catalog.kept.recheck is None
 
 
 def test_a_listener_that_breaks_harms_nobody() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from discovery import register
+from discovery.replay import REPLAY_S
 from tests.support.consul_server import ConsulServer
 from tests.support.gateway_process import GatewayProcess
 from tests.support.instance_process import InstanceProcess
-from tests.support.launch import wait_until
+from tests.support.launch import free_ports, wait_until
 from tests.support.traffic import Instance, Traffic, config_for
 from tests.support.upstream_server import UpstreamThread
 
@@ -21,6 +25,7 @@ OUTAGE_S = float(os.environ.get("LBGATEWAY_TEST_OUTAGE_S", "8"))
 """Consul's absence; with 30 the very number of the requirement is tried."""
 
 REGISTERED_AGAIN_WITHIN_S = 8.0
+LOG_ENTRIES, LOG_ENTRY_BYTES = 400, 200_000
 CHECKED_WITHIN_S = 30.0
 """Three TCP checks, five seconds apart, with what a busy machine adds."""
 
@@ -86,7 +91,7 @@ def test_consul_comes_back_empty_and_the_services_register_again(persistent_cons
                 time.sleep(1)
                 persistent_consul.restart(empty=True)
                 restarted_s = time.monotonic()
-                wait_until(lambda: "suspect" in states_of(gateway).values(), 3, gateway.story)
+                wait_until(lambda: "suspect" in states_of(gateway).values(), 3 + REPLAY_S, gateway.story)
                 wait_until(lambda: "ready" in states_of(gateway).values(), REGISTERED_AGAIN_WITHIN_S, gateway.story)
                 time.sleep(restarted_s + REGISTERED_AGAIN_WITHIN_S - 0.2 - time.monotonic())
                 assert len(states_of(gateway)) == 2
@@ -163,3 +168,47 @@ def test_a_dead_instance_leaves_while_consul_is_away_and_comes_back_by_itself(pe
         persistent_consul.restart()
         wait_until(lambda: state_of(gateway) == "fresh", 10, gateway.story)
         ready(gateway, 2)
+
+
+def test_a_consul_that_reads_its_log_anew_brings_nobody_back(persistent_consul, gateway):
+    """Killed and started on its data, again and again: who has left is not seen again, and no request meets a port of theirs."""
+    left = free_ports(30)
+    with UpstreamThread(Instance("one")) as one, UpstreamThread(Instance("two")) as two:
+        for upstream in (one, two):
+            persistent_consul.register("orders", upstream.port)
+        for port in left:
+            persistent_consul.register("orders", port)
+        # So much to read anew between their coming and their leaving that somebody who asks meanwhile hears of them.
+        for number in range(LOG_ENTRIES):
+            persistent_consul.request("PUT", f"/v1/kv/much/{number}", "x" * LOG_ENTRY_BYTES)
+        for port in left:
+            persistent_consul.deregister(f"orders-{port}")
+        ready(gateway, 2, 20)
+        before = len(registry_events(gateway))
+        with Traffic(gateway.port, "/api/orders/", clients=4) as traffic:
+            for _ in range(3):
+                persistent_consul.kill()
+                wait_until(lambda: state_of(gateway) == "stale", 10, gateway.story)
+                persistent_consul.restart()
+                wait_until(lambda: state_of(gateway) == "fresh", 20, gateway.story)
+        assert traffic.bad() == []
+    events = registry_events(gateway)[before:]
+    assert len(events) >= 6
+    assert [event for event in events if event["added"]] == []
+
+
+def registry_events(gateway: GatewayProcess) -> list[dict[str, Any]]:
+    """What has been told of the registry's answers for `orders` so far."""
+    found = []
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=1) as stream:
+        stream.sendall(b"GET /admin/events?service=orders HTTP/1.1\r\nHost: gateway.example\r\n\r\n")
+        text = ""
+        with contextlib.suppress(TimeoutError):
+            while data := stream.recv(65536):
+                text += data.decode()
+    for line in text.splitlines():
+        if line.startswith("data: "):
+            event = json.loads(line[6:])
+            if "added" in event and event["service"] == "orders":
+                found.append(event)
+    return found
