@@ -801,7 +801,7 @@ class Exchange(ExchangeState):
             if endpoint.failures_in_row:
                 upstream.outliers.succeeded(endpoint, self.sent_at_s, now_s)
         else:
-            self._note_failure(outcome, error, now_s)
+            self._record_otherwise(outcome, error, now_s)
         if self.connecting is not None:
             self.connecting.cancel()
             self.connecting = None
@@ -814,7 +814,8 @@ class Exchange(ExchangeState):
         if upstream.line.waiting:
             upstream.advance_line(now_s)
 
-    def _note_failure(self, outcome: Outcome, error: GatewayError | None, now_s: float) -> None:
+    def _record_otherwise(self, outcome: Outcome, error: GatewayError | None, now_s: float) -> None:
+        """An attempt that was not simply answered: it failed, or was given up, which is nobody's failure."""
         endpoint = self.endpoint
         series = endpoint.series
         series.record(outcome, self.upstream_s)

@@ -132,7 +132,7 @@ class Merging:
 
 
 def _add_endpoint(worker: int, endpoint: SumEndpoint, facts: dict[str, Any]) -> None:
-    series, (_, failures, seconds) = endpoint.series, facts["growth"]
+    series, (failures, seconds) = endpoint.series, facts["growth"]
     series.failures += int(failures)
     series.add(facts["outcomes"], facts["buckets"], seconds)
     for reason, count in facts["ejections"].items():

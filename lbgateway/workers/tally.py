@@ -106,7 +106,7 @@ class Tally:
         told.words = words
         return {
             "slot": endpoint.number,
-            "growth": _risen([series.total, series.failures, series.seconds_sum], told),
+            "growth": _risen([series.total, series.failures, series.seconds_sum], told)[1:],  # the outcomes say how many there were
             "outcomes": grown(series.outcomes, told.counters),
             "ejections": grown(series.ejections, told.more),
             "buckets": _latencies(series, told),

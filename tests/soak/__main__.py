@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the lot that decides what happens next")
     asked = parser.parse_args()
     keep = KEPT / time.strftime("%Y-%m-%dT%H-%M-%S")
-    print(f"an hour is long: what is lost is told at once, and what explains it will be in {keep.relative_to(ROOT)}", flush=True)
+    print(f"what is lost is told at once; what explains it will be in {keep.relative_to(ROOT)}", flush=True)
     found = run(
         seconds=asked.minutes * 60, warm_s=40, per_second=asked.per_second, every_s=5, seed=asked.seed, first=FIRST, keep=keep
     )  # fmt: skip

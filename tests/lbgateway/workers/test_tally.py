@@ -61,7 +61,8 @@ async def test_a_report_tells_what_is_new_and_only_that():
         assert (sum(count for _, count in buckets), round(seconds, 3)) == (3, 0.06)
         [[name, [total, tried, failures], _, _, endpoints, _]] = report["services"]
         assert (name, total, tried, failures) == ("orders", 3, 3, 1)
-        assert [(each["growth"][:2], each["last_error"]) for each in endpoints] == [([3, 1], "connect_failed: refused")]
+        [told] = endpoints
+        assert (told["outcomes"], told["growth"][0], told["last_error"]) == ({"ok": 3}, 1, "connect_failed: refused")
         assert (report["accepted"], report["counters"]["retries"]) == (1, [[("orders", "connect_failed"), 1]])
 
         again = half.tally.report()
