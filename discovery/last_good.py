@@ -154,6 +154,7 @@ class LastGoodService:
                 read.consistency,
                 same_index=self._version > 0 and index == self._index > 1,
                 dubious=dubious is not None,
+                behind=0 < index < self._index,
                 recovering=recovering,
                 restarting=restarting,
                 maybe_restarting=maybe_restarting,

@@ -7,7 +7,8 @@ connect. Suspicious is an answer that
 
 * leaves nothing usable, or loses half of at least four usable instances at once (EMPTY, MASS);
 * differs although its index is the same: no change of the catalog does that, a lost permission does (VISIBILITY);
-* may be older than what is known (DUBIOUS).
+* may be older than what is known (DUBIOUS);
+* is of a lower index than an earlier one (BEHIND): a registry that has lost its data, where services register anew one by one.
 
 Such a loss is read again after a second from the leader, then from a verified leader, and believed
 after the hold if all of them agree. VISIBILITY alone is not believed before the index moves.
@@ -46,6 +47,7 @@ class Why(enum.StrEnum):
     MASS = "missing from an answer that lost half of the instances"
     VISIBILITY = "missing although the registry's index did not move; may the token still read it?"
     DUBIOUS = "missing from an answer that may be out of date"
+    BEHIND = "missing, but the registry is behind what it told before; has it lost its data?"
     NODE_SUSPECTED = "critical together with its node's own check"
     NODE_RESTART = "its node's agent seems to restart"
     REGISTRY_RESTART = "critical just after the registry came back"
@@ -87,6 +89,8 @@ class Answer:
     consistency: Consistency = Consistency.STALE
     same_index: bool = False
     dubious: bool = False
+    behind: bool = False
+    """Its index is lower than that of the answer before it."""
     recovering: bool = False
     """The registry was out of reach less than the hold ago."""
     restarting: frozenset[str] = frozenset()
@@ -142,6 +146,8 @@ def _suspicious(lost: int, of: int, answer: Answer) -> Why | None:
         return Why.DUBIOUS
     if not any(instance.state in USABLE for instance in answer.instances):
         return Why.EMPTY
+    if answer.behind:
+        return Why.BEHIND
     return Why.MASS if of >= MASS_OF and 2 * lost >= of else None
 
 

@@ -240,6 +240,16 @@ def test_a_registry_that_has_lost_its_data_is_believed_when_it_stays_so(service:
     assert service.last == "v2 fresh orders-1=passing,orders-2=passing"
 
 
+def test_who_has_not_registered_again_yet_is_not_gone(service: Kept) -> None:
+    """The first of the services is back within the hold, so no answer is empty."""
+    service.hears(1.0, [entry(1), entry(2)], index=502)
+    service.hears(10.0, [], index=12, recovering=True)
+    service.hears(service.kept.recheck.at_s, [entry(1)], index=20, recovering=True)
+    assert service.last == "v2 fresh orders-1=passing,orders-2=suspect"
+    service.hears(19.0, [entry(1), entry(2)], index=21)
+    assert service.last == "v3 fresh orders-1=passing,orders-2=passing"
+
+
 def test_a_catalog_out_of_the_past_loses_no_service(catalog: Kept) -> None:
     """What was registered last is missing there."""
     catalog.hears(1.0, {"orders": [], "users": []}, index=502)

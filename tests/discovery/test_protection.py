@@ -156,6 +156,18 @@ def test_an_old_answer_removes_nothing() -> None:
     assert story.why == {Why.DUBIOUS}
 
 
+def test_a_registry_that_has_lost_its_data_hears_of_its_services_one_by_one() -> None:
+    """Also if the first of them is back before the registry is asked: who has not registered again yet is not gone."""
+    story = Story(up(1), up(2), up(3))
+
+    assert story.hears(0, up(2), behind=True) == "i1 suspect, i2 passing, i3 suspect"
+    assert story.why == {Why.BEHIND}
+    assert story.hears(5, up(1), up(2)) == "i1 passing, i2 passing, i3 suspect"
+    story.hears(6, up(1), up(2), mode=DEFAULT)
+    story.hears(7, up(1), up(2), mode=CONSISTENT)
+    assert story.hears(10, up(1), up(2), mode=CONSISTENT) == "i1 passing, i2 passing"
+
+
 def test_a_later_deregistration_is_judged_on_its_own() -> None:
     """Suspects of an earlier loss do not make a single loss suspicious."""
     story = Story(*(up(n) for n in range(8)))
@@ -254,7 +266,7 @@ answers = st.lists(
         st.dictionaries(st.integers(0, 6), st.sampled_from(["passing", "warning", "critical", "maintenance"])),
         st.sampled_from(Consistency),
         st.booleans(),
-        st.fixed_dictionaries({"dubious": st.booleans(), "recovering": st.booleans()}),
+        st.fixed_dictionaries({"dubious": st.booleans(), "behind": st.booleans(), "recovering": st.booleans()}),
     ),
     max_size=25,
 )
