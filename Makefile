@@ -44,6 +44,7 @@ test-docker: $(VENV)/.dev  ## what needs a Docker engine: the deployment of dock
 
 check: $(VENV)/.dev  ## lint, types, import contracts, the shape of the tree
 	$(PY) -m ruff check --quiet .
+	$(PY) -m ruff format --check --quiet .
 	$(PY) -m mypy
 	$(PY) -m pytest -q tests/architecture
 

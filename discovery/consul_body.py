@@ -140,9 +140,7 @@ def _instance(entry: Any, reading: Reading) -> Instance | None:
     state, reason, status = _state(_checks(entry), reading)
     weights = _map(service.get("Weights"))
     return Instance(
-        key=InstanceKey(
-            PROVIDER, _text(node.get("Datacenter")) or reading.datacenter, _text(service.get("Namespace")), name, id_
-        ),
+        key=InstanceKey(PROVIDER, _text(node.get("Datacenter")) or reading.datacenter, _text(service.get("Namespace")), name, id_),
         service=reading.service,
         address=address,
         port=port,

@@ -31,7 +31,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-
 def tell(listener: Callable[[T], None], news: T) -> None:
     """Call a listener; what it breaks must not end the watch that feeds it."""
     try:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
         def __call__(self, listener: socket.socket, take_in: TakeIn, /, *, spare: int) -> Doorkeeper: ...
 
+
 BACKLOG = 4096
 
 

@@ -199,9 +199,7 @@ class Gateway:
         # Whatever may fail comes first: half of a configuration is worse than the old one.
         prepared = self.authentication.prepare(settings.auth)
         limits = self.limiter.prepare(settings.rate_limit)
-        compiler = RouteCompiler(
-            lambda route: compile_admit(route, prepared.checks, self._count_auth_failure, limits.policy_for(route))
-        )
+        compiler = RouteCompiler(lambda route: compile_admit(route, prepared.checks, self._count_auth_failure, limits.policy_for(route)))
         composition = self.composer.composed(settings)
         routes = compiler.compile(composition.settings, composition.sources)
         reaches = reaches_of(composition.settings, self._reaches)

@@ -124,9 +124,7 @@ class GatewayServer(uvicorn.Server):
         self.gateway.drain()
         plane, drain_timeout_s = self.gateway.plane, self.gateway.settings.server.drain_timeout
         self.config.timeout_graceful_shutdown = drain_timeout_s  # type: ignore[assignment]  # uvicorn waits for fractions as well
-        log.info(
-            event, **why, requests_active=len(plane.active), connections=len(plane.connections), drain_timeout_seconds=drain_timeout_s
-        )
+        log.info(event, **why, requests_active=len(plane.active), connections=len(plane.connections), drain_timeout_seconds=drain_timeout_s)
 
     def addresses(self) -> dict[str, list[str]]:
         """Where clients and, if they have a door of their own, operators come in."""

@@ -269,9 +269,7 @@ Size = Annotated[int, BeforeValidator(_size), PlainSerializer(format_size), shap
 """Bytes, written with a unit."""
 HeadSize = Annotated[Size, AfterValidator(_head_size)]
 Workers = Annotated[int | str, BeforeValidator(_workers), shaped(shapes.WORKERS)]
-Network = Annotated[
-    ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network), PlainSerializer(str), shaped(shapes.NETWORK)
-]
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network), PlainSerializer(str), shaped(shapes.NETWORK)]
 HeaderName = Annotated[Text, AfterValidator(_token), shaped(shapes.HEADER_NAME)]
 FreeHeader = Annotated[Text, AfterValidator(free_header), shaped(shapes.HEADER_NAME)]
 Cookie = Annotated[Text, AfterValidator(_cookie), shaped(shapes.COOKIE)]

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 JSON = "application/json"
 
 _BY_STATUS = {
-    cls.status: cls
-    for cls in (errors.Unauthenticated, errors.Forbidden, errors.NoRoute, errors.MethodNotAllowed, errors.PayloadTooLarge)
+    cls.status: cls for cls in (errors.Unauthenticated, errors.Forbidden, errors.NoRoute, errors.MethodNotAllowed, errors.PayloadTooLarge)
 }
 
 

@@ -134,9 +134,7 @@ def _timeouts(service: ServiceSettings) -> Timeouts:
 
 def _retries(service: ServiceSettings) -> Retries:
     given = service.retry
-    return Retries(
-        given.attempts, frozenset(given.on), given.budget, float(given.min_per_second), given.backoff, given.replay_body_up_to
-    )
+    return Retries(given.attempts, frozenset(given.on), given.budget, float(given.min_per_second), given.backoff, given.replay_body_up_to)
 
 
 def _public_below(settings: Settings, route: RouteSettings) -> PublicPaths | None:

@@ -43,9 +43,7 @@ class Pool:
 
     __slots__ = ("_connecting", "active", "host", "idle", "idle_timeout_s", "loop", "max_connections", "port", "retired", "tls")
 
-    def __init__(
-        self, host: str, port: int, idle_timeout_s: float, loop: asyncio.AbstractEventLoop, tls: TlsReach | None = None
-    ) -> None:
+    def __init__(self, host: str, port: int, idle_timeout_s: float, loop: asyncio.AbstractEventLoop, tls: TlsReach | None = None) -> None:
         self.host = host
         self.port = port
         self.idle_timeout_s = idle_timeout_s

@@ -293,7 +293,5 @@ _ENDPOINT_FAMILIES = (
         _seconds,
     ),
     ("lbgateway_upstream_active", "Attempts under way.", GaugeMetricFamily, ["service", "endpoint"], _active),
-    (
-        "lbgateway_upstream_connections", "Open connections.", GaugeMetricFamily, ["service", "endpoint", "state"], _connections,
-    ),
+    ("lbgateway_upstream_connections", "Open connections.", GaugeMetricFamily, ["service", "endpoint", "state"], _connections),
 )

@@ -408,6 +408,8 @@ def test_ejection_hides_a_slow_start_and_does_not_end_it():
     assert b.state is EndpointState.EJECTED
     endpoints.uneject(b, 26.0)
     assert (b.state, b.weight) == (EndpointState.WARMING, pytest.approx(0.64))
+
+
 def test_changes_are_told_with_the_state_before():
     """Joining is none; other words for the same state are one."""
     told = []

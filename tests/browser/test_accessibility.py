@@ -114,12 +114,16 @@ def test_instances_stand_in_the_columns_of_their_service(plane: ControlPlane, ne
     """One set of labels is for both, so the eye may run down a column."""
     page = new_page(plane.url)
     services(page)
-    [columns] = page.get_by_role("listitem").filter(has_text="search-ready").evaluate_all(
-        """each => each.map((item) => {
+    [columns] = (
+        page.get_by_role("listitem")
+        .filter(has_text="search-ready")
+        .evaluate_all(
+            """each => each.map((item) => {
             const left = (node) => Math.round(node.getBoundingClientRect().left);
             const places = (selector) => [...item.querySelectorAll(selector)].map(left);
             return { facts: places(".fact"), cells: places("tbody tr:first-child td") };
         })"""
+        )
     )
 
     assert len(columns["facts"]) == 6

@@ -198,9 +198,7 @@ def test_leaving_has_three_steps(orders: Callable[..., Registration], asked: Reg
             assert asked.health("orders") == []
 
 
-def test_whoever_takes_over_an_id_is_not_signed_off_by_the_one_before(
-    orders: Callable[..., Registration], asked: RegistryClient
-) -> None:
+def test_whoever_takes_over_an_id_is_not_signed_off_by_the_one_before(orders: Callable[..., Registration], asked: RegistryClient) -> None:
     """As after a reload that changed the tags."""
     before, after = orders(tags=["old"]).__enter__(), orders(tags=["new"])
     after.take_over(before)

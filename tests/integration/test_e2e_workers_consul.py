@@ -108,4 +108,3 @@ def test_the_gateway_registers_itself_once(consul_server):
             traffic.join()
         assert traffic.bad((200, "refused")) == []
         wait_until(lambda: entries() == [], 10, gateway.story)
-

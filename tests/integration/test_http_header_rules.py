@@ -113,8 +113,13 @@ def test_connection_cannot_take_away_what_the_gateway_adds(plain: Pair, name: st
 @pytest.mark.parametrize(
     "line",
     [
-        "Keep-Alive: timeout=5", "Proxy-Authenticate: Basic", "Connection: X-Private", "Connection: close, x-private", "Upgrade: h2",
-        "Trailer: X-Sum", "Trailers: X-Sum",
+        "Keep-Alive: timeout=5",
+        "Proxy-Authenticate: Basic",
+        "Connection: X-Private",
+        "Connection: close, x-private",
+        "Upgrade: h2",
+        "Trailer: X-Sum",
+        "Trailers: X-Sum",
     ],
 )
 def test_hop_by_hop_fields_of_a_response_end_here(plain: Pair, line: str) -> None:

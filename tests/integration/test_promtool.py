@@ -81,6 +81,7 @@ def test_prometheus_takes_the_configuration(promtool):
 
 def test_each_expression_is_one(promtool, tmp_path: Path):
     """As rules of their own, which is how promtool reads them; a broken one would be noticed."""
+
     def check(texts: list[str]) -> tuple[int, str]:
         rules = [{"record": f"checked:rule{number}", "expr": text} for number, text in enumerate(texts)]
         (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "checked", "rules": rules}]}))

@@ -15,7 +15,7 @@ def test_the_client_is_loaded_when_it_is_asked_for() -> None:
     program = "import lbgateway, sys; print('httpx' in sys.modules); print(lbgateway.BalancedTransport.__name__)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() .split() == ["False", "BalancedTransport"]
+    assert done.stdout.strip().split() == ["False", "BalancedTransport"]
 
 
 def test_other_names_are_missing_as_usual() -> None:

@@ -88,7 +88,7 @@ async def test_an_instance_is_shown_whole():
         "latency_ewma_ms": 1.9,
         "connections": {"idle": 0, "active": 0},
         "limit": 512,
-            "ejections_total": 0,
+        "ejections_total": 0,
         "ejected_until": None,
         "last_error": "connect_failed: refused",
     }

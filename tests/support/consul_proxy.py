@@ -1,7 +1,7 @@
 """What stands between a gateway and a Consul agent in real networks: a proxy that hears every read, and misbehaves when it is told to.
 
-    with ConsulProxy(consul.port) as proxy:
-        proxy.patience_s = 30.0            # as load balancers have it
+with ConsulProxy(consul.port) as proxy:
+    proxy.patience_s = 30.0            # as load balancers have it
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The development registry with a switch for what goes wrong with real ones.
 
-    with faulty_registry() as registry:
-        with registry.broken(status(500, "No cluster leader")):
-            ...
+with faulty_registry() as registry:
+    with registry.broken(status(500, "No cluster leader")):
+        ...
 """
 
 from __future__ import annotations

@@ -144,9 +144,7 @@ class GatewayProcess:
         """`events` and what is no JSON, for messages: the access log would bury them."""
         return "\n".join(line for line in self.log().splitlines() if '"request_id":' not in line)
 
-    def get(
-        self, path: str, headers: dict[str, str] | None = None, *, seconds: float = 5, port: int | None = None
-    ) -> tuple[int, bytes]:
+    def get(self, path: str, headers: dict[str, str] | None = None, *, seconds: float = 5, port: int | None = None) -> tuple[int, bytes]:
         """One GET on a connection of its own: status and body."""
         host = "127.0.0.1" if port is None else self.own_host
         connection = http.client.HTTPConnection(host, port or self.port, timeout=seconds)

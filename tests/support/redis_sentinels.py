@@ -77,9 +77,7 @@ class RedisSentinels:
 
     def await_failover(self, seconds: float = FOLLOWED_WITHIN_S) -> None:
         """Wait until the replica is the master, for all sentinels."""
-        wait_until(
-            lambda: all(each.master_port() == self.replica.port for each in self.sentinels), seconds, self.sentinels[0].log
-        )
+        wait_until(lambda: all(each.master_port() == self.replica.port for each in self.sentinels), seconds, self.sentinels[0].log)
 
 
 def follow(replica: RedisServer, master: RedisServer) -> None:

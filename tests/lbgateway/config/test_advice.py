@@ -37,8 +37,10 @@ def test_a_deadline_that_nobody_may_give_is_warned_of(proxies, warned):
         ),
         (
             "discovery:\n  consul:\n    register: {}",
-            ("gw.yaml:4: discovery.consul.register: announces 127.0.0.1, where only this machine finds the gateway: "
-            "set server.host, or `address` here"),
+            (
+                "gw.yaml:4: discovery.consul.register: announces 127.0.0.1, where only this machine finds the gateway: "
+                "set server.host, or `address` here"
+            ),
         ),
         ("discovery: {consul: {register: {address: gw.example}}}", None),
         ("server: {host: 0.0.0.0}\ndiscovery: {consul: {register: {}}}", None),

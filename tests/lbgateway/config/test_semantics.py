@@ -121,7 +121,9 @@ def test_with_the_static_provider_the_file_knows_every_service():
     assert errors_of(text % "consul") == []
 
 
-@pytest.mark.parametrize("url", ["https://127.0.0.1:8500", "http://192.0.2.7:8500", "http://127.0.0.1:8500/consul", "http://consul.example"])
+@pytest.mark.parametrize(
+    "url", ["https://127.0.0.1:8500", "http://192.0.2.7:8500", "http://127.0.0.1:8500/consul", "http://consul.example"]
+)
 def test_the_embedded_registry_listens_on_this_machine_only(url):
     """Whoever reaches it can make it send requests; another provider may have its Consul anywhere."""
     text = f"{OPEN}discovery:\n  provider: embedded\n  consul: {{url: '{url}'}}"

@@ -64,7 +64,9 @@ def test_a_session_service_without_tls_is_noted():
     assert "auth.session.url: is asked without TLS" in made.warnings[0]
 
 
-@pytest.mark.parametrize("kind", ["redis://%s10.0.0.1:6379/0", "redis+sentinel://%sh1:26379,h2:26379/mymaster/0", "redis+cluster://%sh1,h2"])
+@pytest.mark.parametrize(
+    "kind", ["redis://%s10.0.0.1:6379/0", "redis+sentinel://%sh1:26379,h2:26379/mymaster/0", "redis+cluster://%sh1,h2"]
+)
 def test_a_password_of_the_store_is_not_shown(kind):
     """Only where it is."""
     shown = settings_of(f"auth: {{session: {{store: '{kind % 'ops:s3cret@'}'}}}}").masked()

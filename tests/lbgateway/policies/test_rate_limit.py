@@ -164,9 +164,7 @@ def test_the_answers_count_down_and_round_up():
     assert told == [(b"3", b"1"), (b"2", b"1"), (b"1", b"2"), (b"0", b"2"), (b"0", b"1")]
 
 
-@given(
-    st.integers(1, 50), st.sampled_from([0.25, 1.0, 60.0]), st.integers(1, 50), st.lists(st.floats(0, 0.5), min_size=1, max_size=200)
-)
+@given(st.integers(1, 50), st.sampled_from([0.25, 1.0, 60.0]), st.integers(1, 50), st.lists(st.floats(0, 0.5), min_size=1, max_size=200))
 def test_no_span_of_time_lets_more_through_than_its_burst_and_its_pace(requests, per_s, burst, gaps):
     """From any admitted request to any later one; and a client that has waited for its turn gets it."""
     limit, now_s, admitted = RateLimit(Limit(requests, per_s, burst)), 1000.0, []

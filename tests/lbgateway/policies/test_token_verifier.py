@@ -212,9 +212,7 @@ def test_a_key_that_will_not_come_soon(fresh, status, reason):
     counted: Counter[str] = Counter()
     source = Published("a", fresh=fresh)
     source.read_at_s = time.monotonic() + 1  # since the token came
-    judge = verifier(
-        "jwks_url: http://127.0.0.1/jwks, algorithms: [RS256]", source=source, count=lambda kind: counted.update([kind])
-    )
+    judge = verifier("jwks_url: http://127.0.0.1/jwks, algorithms: [RS256]", source=source, count=lambda kind: counted.update([kind]))
     found = judge.identify(by("b"))
     assert isinstance(found, GatewayError)
     assert (found.status, counted) == (status, {reason: 1})
