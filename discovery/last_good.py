@@ -138,7 +138,7 @@ class LastGoodService:
             self.trust.failed("nothing in the agent's cache", now_s)
             return  # an empty cache knows nothing, not even that there is nothing
         index = next_index(reply.index, 0)
-        if not reply.from_cache and self._replay.is_past(index, self._index, now_s, recovering=recovering):
+        if not reply.from_cache and self._replay.is_past(index, self._index, now_s, read.consistency, recovering=recovering):
             self.refuse(told_of(index, self._index), now_s)
             return
         self._rules.board.observe(self.service, health.instances, now_s)
@@ -242,14 +242,14 @@ class LastGoodCatalog:
         self.trust.recall(remembered.confirmed_at_s, now_s)
         self._tell()
 
-    def accept(self, reply: Reply, read: Read, now_s: float, *, recovering: bool) -> None:  # noqa: ARG002 as in the protocol
+    def accept(self, reply: Reply, read: Read, now_s: float, *, recovering: bool) -> None:
         """Decode, compare with what is known, publish."""
         services = decode_catalog(reply.body)
         if reply.from_cache and not services and not self._index:
             self.trust.failed("nothing in the agent's cache", now_s)
             return
         index = next_index(reply.index, 0)
-        if not reply.from_cache and self._replay.is_past(index, self._index, now_s, recovering=recovering):
+        if not reply.from_cache and self._replay.is_past(index, self._index, now_s, read.consistency, recovering=recovering):
             self.refuse(told_of(index, self._index), now_s)
             return
         moved = self._services is not None and (index != self._index or services != self._services)

@@ -48,7 +48,7 @@ class LastGoodKey:
     def recheck(self) -> Recheck | None:
         return self._replay.recheck
 
-    def accept(self, reply: Reply, read: Read, now_s: float, *, recovering: bool) -> None:  # noqa: ARG002 as in the protocol
+    def accept(self, reply: Reply, read: Read, now_s: float, *, recovering: bool) -> None:
         """Decode, publish. An answer that may be out of date can neither change nor take away what is known."""
         value, known = decode_key(reply.body), self.trust.state is not None
         if reply.dubious is not None:
@@ -56,7 +56,7 @@ class LastGoodKey:
             if known:
                 return
         index = next_index(reply.index, 0)
-        if not reply.from_cache and self._replay.is_past(index, self._index, now_s, recovering=recovering):
+        if not reply.from_cache and self._replay.is_past(index, self._index, now_s, read.consistency, recovering=recovering):
             self.refuse(told_of(index, self._index), now_s)
             return
         if reply.dubious is None:

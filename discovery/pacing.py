@@ -54,6 +54,7 @@ RESYNC_S: Final = 300.0
 SHORTEST_WAIT_S: Final = 0.1
 RETRY_AFTER_CAP_S: Final = 300.0
 OUTAGE_CAP_S: Final = 30.0
+RECHECK_CAP_S: Final = 5.0  # a leader that is found again is asked soon: until then nobody new is seen where an answer is doubted
 PER_WATCH_S: Final = 0.2
 """In an outage all watches together try about ten times a second, however many they are."""
 
@@ -259,7 +260,7 @@ class Pacer:
     def failed(self, now_s: float, error: DiscoveryError) -> None:
         """Note a failure: drop the index, choose the pause."""
         if self._rechecking:
-            self._recheck_after_s = now_s + min(OUTAGE_CAP_S, 2.0 ** min(self._rechecks_failed, 10))
+            self._recheck_after_s = now_s + min(RECHECK_CAP_S, 2.0 ** min(self._rechecks_failed, 10))
             self._rechecks_failed += 1
         if self.state is WatchState.BLOCK and isinstance(error, (ConnectionLost, ReadTimedOut)):
             self.wait.cut(now_s - self.asked_at_s)

@@ -205,9 +205,7 @@ def test_a_registry_that_restarts_empty_fails_nobody() -> None:
         await asyncio.sleep(3)
         scene.consul.put("orders", index=2)
         scene.consul.down = False
-        await asyncio.sleep(2)
-        assert scene.last == "stale 1:passing 2:passing 3:passing"  # it may be reading its log
-        await asyncio.sleep(REPLAY_S)
+        await asyncio.sleep(2 + REPLAY_S)
         assert scene.last == "fresh 1:suspect 2:suspect 3:suspect"
         back = []
         for number in (1, 2, 3):
@@ -219,6 +217,30 @@ def test_a_registry_that_restarts_empty_fails_nobody() -> None:
         await asyncio.sleep(60)
         assert scene.last == "fresh 1:passing 2:passing 3:passing"
         assert all(len(s.instances) == 3 for s in scene.told)
+
+    play(story)
+
+
+def test_a_registry_that_reads_a_long_log_brings_nobody_back() -> None:
+    """However long that lasts, and whoever leads it then: a verified leader answers when it has read all of it."""
+
+    async def story(scene: Scene) -> None:
+        await scene.orders()
+        now = scene.consul.services["orders"]
+        scene.consul.kill()
+        await asyncio.sleep(3)
+        scene.consul.refused_modes = frozenset({"consistent"})
+        scene.consul.down = False
+        for index in range(2, 9):
+            scene.consul.put("orders", *(entry(number) for number in range(3, 3 + index)), index=index)
+            await asyncio.sleep(5)
+            assert scene.last == "stale 1:passing 2:passing 3:passing"
+        assert len([query for _, query in scene.consul.reads_of("orders") if "consistent" in query]) < 20
+        scene.consul.refused_modes = frozenset()
+        scene.consul.put("orders", *now, index=50)
+        await asyncio.sleep(2)
+        assert scene.last == "fresh 1:passing 2:passing 3:passing"
+        assert {instance.id for told in scene.told for instance in told.instances} == {"orders-1", "orders-2", "orders-3"}
 
     play(story)
 

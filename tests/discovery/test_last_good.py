@@ -235,8 +235,8 @@ def test_a_registry_that_has_lost_its_data_is_believed_when_it_stays_so(service:
     service.hears(1.0, [entry(1)], index=502)
     service.hears(10.0, [entry(1), entry(2)], index=20, recovering=True)
     assert service.last == "v1 stale orders-1=passing"
-    again_s = service.kept.recheck.at_s
-    service.hears(again_s, [entry(1), entry(2)], index=20, recovering=True)
+    again = service.kept.recheck
+    service.hears(again.at_s, [entry(1), entry(2)], index=20, read=Read(consistency=again.consistency), recovering=True)
     assert service.last == "v2 fresh orders-1=passing,orders-2=passing"
 
 
@@ -244,7 +244,7 @@ def test_who_has_not_registered_again_yet_is_not_gone(service: Kept) -> None:
     """The first of the services is back within the hold, so no answer is empty."""
     service.hears(1.0, [entry(1), entry(2)], index=502)
     service.hears(10.0, [], index=12, recovering=True)
-    service.hears(service.kept.recheck.at_s, [entry(1)], index=20, recovering=True)
+    service.hears(10.2, [entry(1)], index=20, read=Read(consistency=Consistency.CONSISTENT), recovering=True)
     assert service.last == "v2 fresh orders-1=passing,orders-2=suspect"
     service.hears(19.0, [entry(1), entry(2)], index=21)
     assert service.last == "v3 fresh orders-1=passing,orders-2=passing"

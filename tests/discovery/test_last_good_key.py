@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from discovery.consul_wire import Read, Reply
+from discovery.consul_wire import Consistency, Read, Reply
 from discovery.errors import MalformedAnswer
 from discovery.instance import KeyValue, SnapshotState
 from discovery.last_good_key import LastGoodKey, absence_is_an_answer
-from discovery.replay import REPLAY_S
 
 PLAIN = Read()
 ABSENT = absence_is_an_answer(Reply(404, b"", "9"))
@@ -78,12 +77,12 @@ def test_nonsense_changes_nothing(kept: LastGoodKey, told: list[KeyValue]) -> No
 def test_a_value_out_of_the_past_is_not_taken_over(kept: LastGoodKey, told: list[KeyValue]) -> None:
     """A registry that reads its log anew comes by what was configured long ago; one that stays there means it."""
 
-    def hears(at_s: float, text: bytes, index: str) -> tuple[bytes | None, str | None]:
-        kept.accept(value(text, index), PLAIN, at_s, recovering=at_s > 1)
+    def hears(at_s: float, text: bytes, index: str, read: Read = PLAIN) -> tuple[bytes | None, str | None]:
+        kept.accept(value(text, index), read, at_s, recovering=at_s > 1)
         return told[-1].value, told[-1].last_error
 
     new, _ = hears(1.0, b"bmV3", "502")
     assert hears(10.0, b"b2xk", "117") == (new, "the registry is behind what it had told before (index 117 after 502)")
     assert hears(10.1, b"bmV3", "502") == (new, None)
     assert hears(20.0, b"b2xk", "20")[0] == new
-    assert hears(20.0 + REPLAY_S, b"b2xk", "20") == (b"old", None)
+    assert hears(20.2, b"b2xk", "20", Read(consistency=Consistency.CONSISTENT)) == (b"old", None)

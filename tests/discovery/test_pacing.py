@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from random import Random
 
@@ -234,6 +235,22 @@ def test_after_a_failed_recheck_the_usual_mode_comes_first() -> None:
     made.answered(1.5, "42", PLAIN)
     assert made.next_read(1.5, Recheck(1.0, DEFAULT)) == Read(42, 0.5)
     assert made.next_read(2.0, Recheck(1.0, DEFAULT)) == Read(consistency=DEFAULT)
+
+
+def test_a_leader_that_is_found_again_is_asked_soon() -> None:
+    """However long there was none: failed rechecks come more seldom, but never more than five seconds apart."""
+    made, recheck, now_s, asked = blocking(), Recheck(1.0, DEFAULT), 1.0, []
+    while now_s < 120:
+        read = made.next_read(now_s, recheck)
+        if read.consistency is DEFAULT:
+            asked.append(now_s)
+            made.failed(now_s, ServerFailed("no leader"))
+        else:
+            made.answered(now_s, "42", read)
+        now_s += 0.1
+    gaps = [after - before for before, after in itertools.pairwise(asked)]
+    assert gaps[0] < 1.2
+    assert 4.9 < max(gaps) < 5.2
 
 
 def test_an_old_answer_is_checked_with_the_leader() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from discovery import register
-from discovery.replay import REPLAY_S
 from tests.support.consul_server import ConsulServer
 from tests.support.gateway_process import GatewayProcess
 from tests.support.instance_process import InstanceProcess
@@ -91,7 +90,7 @@ def test_consul_comes_back_empty_and_the_services_register_again(persistent_cons
                 time.sleep(1)
                 persistent_consul.restart(empty=True)
                 restarted_s = time.monotonic()
-                wait_until(lambda: "suspect" in states_of(gateway).values(), 3 + REPLAY_S, gateway.story)
+                wait_until(lambda: "suspect" in states_of(gateway).values(), 5, gateway.story)
                 wait_until(lambda: "ready" in states_of(gateway).values(), REGISTERED_AGAIN_WITHIN_S, gateway.story)
                 time.sleep(restarted_s + REGISTERED_AGAIN_WITHIN_S - 0.2 - time.monotonic())
                 assert len(states_of(gateway)) == 2
