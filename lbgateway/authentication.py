@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lbgateway.authorities.questions import WITHIN_S, Introspection, SessionService
-from lbgateway.calls import ServiceTransport
+from lbgateway.calls import WITHIN_S, ServiceTransport
 from lbgateway.config.public_key import HMAC
 from lbgateway.jwks import Jwks
 from lbgateway.policies.authority import Authority, AuthorityRules
@@ -150,6 +149,8 @@ class Authentication:
             return None
         if before is not None and before.introspection is not None and before.settings.introspection == given:
             return before.introspection
+        from lbgateway.authorities.questions import Introspection  # noqa: PLC0415 a gateway that asks nobody starts without the breaker
+
         client = (given.client_id, given.client_secret.reveal()) if given.client_id and given.client_secret else None
         return Introspection(f"http://{given.service}{given.path}", self._services, client).asking
 
@@ -159,6 +160,8 @@ def _asking_about_sessions(given: SessionSettings) -> Asking:
         from lbgateway.authorities.redis_sessions import RedisSessions  # noqa: PLC0415 a gateway without a Redis starts without its client
 
         return RedisSessions(given.store, given.key_prefix).asking
+    from lbgateway.authorities.questions import SessionService  # noqa: PLC0415 a gateway that asks nobody starts without the breaker
+
     assert given.url is not None
     return SessionService(given.url, given.cookie).asking
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from lbgateway.config import Settings
     from lbgateway.dataplane.head import RequestHead
 
+WITHIN_S = 2.0
+"""One of the gateway's own questions to a service, with all attempts."""
 PREFIX = "/-"
 """Before the service's name in targets: none of the gateway's own paths begins so."""
 OWN_ANSWER = b"lbgateway; error="

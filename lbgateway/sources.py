@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from discovery import NOTHING, ConsulSource, DnsSource, FileSource, SnapshotStore, StaticSource
+from discovery import NOTHING, ConsulSource, FileSource, SnapshotStore, StaticSource
 from discovery.token_file import TokenFile
 from lbgateway.composition.stored import StoredConfig
 from lbgateway.config.fields import split_host_port
@@ -39,6 +39,8 @@ def make_source(settings: Settings, store: SnapshotStore | None, *, on_error: On
     if settings.discovery.provider == "file" and settings.discovery.file is not None:
         return FileSource(settings.discovery.file.path, listed_services, on_error=on_error, on_update=on_update)
     if settings.discovery.provider == "dns" and settings.discovery.dns is not None:
+        from discovery import DnsSource  # noqa: PLC0415 only those who ask name servers pay for reading their answers
+
         dns = settings.discovery.dns
         servers = [split_host_port(server) for server in dns.nameservers]
         return DnsSource(servers, name=dns.name, interval_s=dns.interval, on_error=on_error, on_update=on_update)

@@ -17,6 +17,7 @@ from urllib.parse import quote_plus
 from uuid import uuid4
 
 from lbgateway.authorities.asking import Asking, Unanswered
+from lbgateway.calls import WITHIN_S
 from lbgateway.own_client import UnusableAnswer, fetch, own_client
 from lbgateway.policies.testimony import MAX_BYTES, Silence, Testimony, of_answer
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     import httpx
 
-WITHIN_S = 2.0
-"""A question, with all attempts."""
 NO_POST = frozenset((404, 405, 501))
 ACCEPT = "application/json"
 

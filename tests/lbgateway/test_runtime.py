@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -268,3 +270,10 @@ async def test_the_store_exposes_what_it_names():
             while sorted(gateway.plane.upstreams) != known:  # noqa: ASYNC110 a thread reads the text
                 await asyncio.sleep(0.001)
     await gateway.aclose()
+
+
+def test_a_gateway_starts_without_what_only_some_gateways_need():
+    """The client of a Redis (which the breaker would bring along), and what reads the answers of name servers: a quarter of the start."""
+    heavy = ("redis", "pybreaker", "dns", "consul", "lbgateway.telemetry.spans")
+    code = f"import sys, lbgateway.server, lbgateway.runtime; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
