@@ -70,8 +70,8 @@ class EndpointSet(Generic[E]):
     In a *slow start* of `slow_start_s` seconds an endpoint that joins others which are in use gets a growing
     share of its weight: its caches are cold, and least-busy rules would send it everything at once.
     ``pick`` is an attribute, replaced on change, so that the usual pick is the balancer's own
-    method without a detour: call it as ``endpoints.pick(…)``, never keep it. Who wants to watch some picks
-    puts itself into its place, until the next change at most; ``usual`` is what belongs there.
+    method without a detour: call it as ``endpoints.pick(…)``, never keep it. Who wants to `watch` some picks
+    is put into its place; ``usual`` is what belongs there.
     """
 
     pick: Pick[E]
@@ -86,6 +86,7 @@ class EndpointSet(Generic[E]):
         # for life
         self._make = make
         self._on_change = on_change
+        self._watch: Pick[E] | None = None
         # as the registry says
         self._members: dict[Hashable, Member] = {}
         self.endpoints: dict[Hashable, E] = {}
@@ -261,7 +262,12 @@ class EndpointSet(Generic[E]):
             self._offered = signature
             self.balancer.rebuild(offered)
         self.usual = self._pick_by_rank if self.panic or (self.ready and self.suspects) else self.balancer.pick
-        self.pick = self.usual
+        self.pick = self._watch or self.usual
+
+    def watch(self, pick: Pick[E] | None) -> None:
+        """Let `pick` stand in the place of ``usual``, which it is to call, whatever changes; None: no longer."""
+        self._watch = pick
+        self.pick = pick or self.usual
 
     def _failing(self, endpoint: E) -> bool:
         """Whether it is ejected for its failures: by an operator's order there is neither trial nor panic."""

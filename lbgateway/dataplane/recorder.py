@@ -1,9 +1,8 @@
 """Some of the picks of a service, remembered on the endpoints that they chose, for whoever asks *explain* why.
 
-Recording costs a request nothing when it is not recorded: ``EndpointSet.pick`` is an attribute, and the sweep puts the recording
-pick into its place when there is something left of the allowance: `BURST` picks at once, `A_TICK` more with each sweep (ten times a
-second). So a quiet service has all of its picks recorded, and a busy one an even sample. The recording pick puts the usual one back when
-the allowance is spent, and so does whatever changes the endpoints.
+Recording costs a request nothing when it is not recorded: ``EndpointSet.pick`` is an attribute, and the recording pick stands in its
+place while there is something left of the allowance: `BURST` picks at once, `A_TICK` more with each sweep (ten times a second). So a
+quiet service has all of its picks recorded, from the first on, and a busy one an even sample.
 
 The costs are those that the balancer compared, looked up just before it chose. What it drew by lot is not repeated.
 """
@@ -38,11 +37,12 @@ class PickRecorder:
     def __init__(self, endpoints: EndpointSet[GatewayEndpoint]) -> None:
         self._endpoints = endpoints
         self._left = BURST
+        endpoints.watch(self._pick)
 
     def tick(self) -> None:
         """A tenth of a second has passed: some more may be recorded."""
         self._left = min(self._left + A_TICK, BURST)
-        self._endpoints.pick = self._pick
+        self._endpoints.watch(self._pick)
 
     def trial(self, endpoint: GatewayEndpoint, now_s: float) -> None:
         """A pick that was none of the balancer's."""
@@ -52,7 +52,7 @@ class PickRecorder:
         endpoints = self._endpoints
         self._left -= 1
         if self._left <= 0:
-            endpoints.pick = endpoints.usual
+            endpoints.watch(None)
         offered = [each for each in endpoints.ready or endpoints.suspects if each not in exclude]
         costs = {each: endpoints.balancer.cost(each, now_s) for each in offered} if len(offered) <= MOST_COMPARED else {}
         chosen = endpoints.usual(now_s, key, exclude)

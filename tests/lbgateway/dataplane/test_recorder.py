@@ -39,12 +39,11 @@ def test_a_burst_is_recorded_and_then_a_sample():
 
 
 def test_a_quiet_service_has_all_of_its_picks_recorded():
-    """Whatever happens to its endpoints in between: a change puts the usual pick back, until the next tick."""
-    upstream = service(2)
+    """From the first on, and whatever happens to its endpoints in between."""
+    upstream = upstream_of(instance("o-1", port=1), instance("o-2", port=2), balancer="least_connections")
     for number in range(10):
         picked(upstream)
         says(upstream, instance("o-1", port=1), instance("o-2", port=2, weight=number + 2))
-        upstream.recorder.tick()
     assert recorded(upstream) == 10
 
 
