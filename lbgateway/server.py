@@ -177,6 +177,7 @@ def signals(loop: asyncio.AbstractEventLoop, handlers: Mapping[signal.Signals, C
     """Let the loop call the handlers: those of `signal.signal` run between any two bytecodes, also inside of a log call."""
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)  # those that came before there was a handler are served now
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lbgateway import __version__
+from lbgateway.cli import streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,7 @@ CONSUL_CACERT, CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY are understood."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (by default the process's arguments); returns its exit code."""
+    streams.stand_in()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in NOT_YET:
         print(f"lbgateway {given[0]}: not available in this version", file=sys.stderr)

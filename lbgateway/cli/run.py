@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,13 @@ from lbgateway.cli import FINE, NO, OPTIONS, WRONG_USAGE, overrides
 from lbgateway.config import ConfigErrors, load
 from lbgateway.dev_registry import RegistryNotStarted
 from lbgateway.doors import NoDoor, open_doors
-from lbgateway.server import serve
+from lbgateway.server import STOP_SIGNALS, serve
 from lbgateway.takeover import TakeoverFailed
 from lbgateway.telemetry import logging
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from lbgateway.config import Settings
     from lbgateway.doors import Doors
@@ -35,16 +37,27 @@ def main(args: argparse.Namespace) -> int:
     configure_logging(settings)
     for warning in settings.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    try:
-        doors = open_doors(settings.server, os.environ, takeover=args.takeover, admin=settings.admin.listen)
-    except NoDoor as error:
-        return _refuse(error)
-    try:
-        uvloop.run(_served(settings, doors, partial(reloaded, args)))
-    except (RegistryNotStarted, TakeoverFailed) as error:
-        doors.close()
-        return _refuse(error)
+    with _signals_wait():
+        try:
+            doors = open_doors(settings.server, os.environ, takeover=args.takeover, admin=settings.admin.listen)
+        except NoDoor as error:
+            return _refuse(error)
+        try:
+            uvloop.run(_served(settings, doors, partial(reloaded, args)))
+        except (RegistryNotStarted, TakeoverFailed) as error:
+            doors.close()
+            return _refuse(error)
     return FINE
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """From before the door is open, signals wait for `lbgateway.server.signals`, which lets them in: they would end us, clients and all."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP_SIGNALS, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _served(settings: Settings, doors: Doors, reload: Callable[[], Settings]) -> Coroutine[Any, Any, None]:
