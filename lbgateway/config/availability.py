@@ -64,7 +64,7 @@ ROWS: tuple[tuple[str, Refuses], ...] = (
 def unavailable(root: dict[str, object]) -> Iterator[tuple[KeyPath, str]]:
     """Every key of a document whose feature is not built, with what to say about it."""
     for pattern, refuses in ROWS:
-        for path, value in _matching(root, _steps(pattern), ()):
+        for path, value in matching(root, pattern):
             if refuses(value):
                 yield path, f"`{value}` is {MESSAGE}" if isinstance(refuses, Given) else MESSAGE
 
@@ -100,6 +100,11 @@ def offered(path: KeyPath, values: list[str]) -> list[str]:
         if len(wanted) == len(steps) and all(want in (step, "*") for want, step in zip(wanted, steps, strict=True)):
             return [value for value in values if not refuses(value)]
     return values
+
+
+def matching(root: dict[str, object], pattern: str) -> Iterator[tuple[KeyPath, object]]:
+    """Every value of a document at a place such as ``services.*.tls``, with its path."""
+    return _matching(root, _steps(pattern), ())
 
 
 def _steps(pattern: str) -> list[str]:

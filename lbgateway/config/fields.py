@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo
@@ -17,6 +17,9 @@ from lbgateway.config import shapes
 from lbgateway.config.document import text_of
 from lbgateway.config.shapes import shaped
 from lbgateway.config.units import format_duration, format_size, parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
 _SCOPE = re.compile(r"[!#-\[\]-~]+", re.ASCII)
@@ -50,15 +53,13 @@ def _duration(value: object) -> object:
     # A plain float is our own result; what the file says remembers its spelling.
     if type(value) is float:
         return value
-    text = text_of(value)
-    return value if text is None else parse_duration(text)
+    return parse_duration(text_of(value) or "")
 
 
 def _size(value: object) -> object:
     if type(value) is int:
         return value
-    text = text_of(value)
-    return value if text is None else parse_size(text)
+    return parse_size(text_of(value) or "")
 
 
 def _workers(value: object) -> object:
@@ -211,26 +212,33 @@ def _urls(value: object) -> object:
     return urls
 
 
-def _file(value: str, info: ValidationInfo) -> str:
-    """Relative paths start at the folder of the configuration file, wherever the gateway is started."""
+def _found(value: str, info: ValidationInfo, kind: Callable[[Path], bool]) -> tuple[Path, bool]:
+    """Relative paths start at the folder of the configuration file, wherever the gateway is started. True if it is of the `kind`."""
     path = Path((info.context or {}).get("folder", ".")) / value
-    if not path.is_file():
+    try:
+        return path, kind(path)
+    except OSError as error:
+        raise ValueError(f"cannot look for {path}: {error.strerror}") from None
+
+
+def _file(value: str, info: ValidationInfo) -> str:
+    path, found = _found(value, info, Path.is_file)
+    if not found:
         raise ValueError(f"there is no file {path}")
     return str(path)
 
 
 def _folder(value: str, info: ValidationInfo) -> str:
-    """As `_file`."""
-    path = Path((info.context or {}).get("folder", ".")) / value
-    if not path.is_dir():
+    path, found = _found(value, info, Path.is_dir)
+    if not found:
         raise ValueError(f"there is no folder {path}")
     return str(path)
 
 
 def _own_file(value: str, info: ValidationInfo) -> str:
     """A file that the gateway writes itself: it need not exist yet."""
-    path = Path((info.context or {}).get("folder", ".")) / value
-    if path.is_dir():
+    path, taken = _found(value, info, Path.is_dir)
+    if taken:
         raise ValueError(f"{path} is a folder; name a file in it, such as {path / 'registry.json'}")
     return str(path)
 

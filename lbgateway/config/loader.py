@@ -16,6 +16,7 @@ from lbgateway.config.instances import read_instances
 from lbgateway.config.messages import explain
 from lbgateway.config.semantics import check
 from lbgateway.config.settings import Settings
+from lbgateway.config.twice import same_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -71,6 +72,7 @@ class Reader:
     def __init__(self, document: Document, fits: Fits) -> None:
         self._document = document
         self._fits = fits
+        _fold_services(document)
         self._folder = str(Path(document.source).parent)
         self._wrong = set(document.broken)
         self.findings: list[Finding] = list(document.findings)
@@ -78,7 +80,7 @@ class Reader:
     def read(self) -> Settings:
         """The settings; raises `ConfigErrors` with every finding."""
         document = self._document
-        for path, message in unavailable(document.root):
+        for path, message in (*unavailable(document.root), *same_names(document.root)):
             self._add(path, message)
         left_out: set[KeyPath] = set()
         try:
@@ -110,6 +112,8 @@ class Reader:
             if isinstance(value, dict):
                 value = value.get(step)
             elif isinstance(value, list) and isinstance(step, int):
+                if step >= len(value):
+                    return path  # what is missing there
                 value = value[step]
             elif value is not None:
                 return path[:depth]
@@ -126,6 +130,13 @@ class Reader:
         kept = [index for index in range(len(written)) if ("routes", index) not in left_out]
         routes = dict(zip(kept, settings.routes, strict=True))
         return {index: route for index, route in routes.items() if self._sound(("routes", index))}
+
+
+def _fold_services(document: Document) -> None:
+    """Settings know a service in lower case: let its lines be found by that name, too."""
+    for path, origin in list(document.origins.items()):
+        if len(path) > 1 and path[0] == "services":
+            document.origins.setdefault(("services", str(path[1]).lower(), *path[2:]), origin)
 
 
 def _units(paths: Iterable[KeyPath]) -> set[KeyPath]:

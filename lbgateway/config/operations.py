@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from lbgateway.config.fields import HostPort, Ratio, Scope, Text, Url, UrlPath
+from lbgateway.config.fields import HostPort, Ratio, Scope, ServiceName, Url, UrlPath
 from lbgateway.config.section import Section
 from lbgateway.config.visible import Token
 
@@ -15,7 +15,7 @@ class AdminSettings(Section):
 
 
 class HealthSettings(Section):
-    required: tuple[Text, ...] = ()
+    required: tuple[ServiceName, ...] = ()
 
 
 class LoggingSettings(Section):

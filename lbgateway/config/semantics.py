@@ -20,6 +20,7 @@ from lbgateway.config.service import HttpxSettings
 from lbgateway.config.session_rules import check_client, check_cookies, check_introspection, check_session
 from lbgateway.config.settings import EVERY_SERVICE, is_under, mask_header
 from lbgateway.config.tls import tls_errors
+from lbgateway.config.twice import same_instances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -115,10 +116,11 @@ def _metrics(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _reach(settings: Settings, name: str) -> Iterator[tuple[KeyPath, str]]:
-    """What does not fit together of how a service is reached; said where it is written."""
+    """What does not fit together of a service's instances and how they are reached; said where it is written."""
     service, written = settings.service(name), settings.services[name].model_fields_set
     if service.transport == "native" and service.httpx != HttpxSettings() and "httpx" in written:
         yield ("httpx",), "is for transport: httpx, and this service's is native"
+    yield from same_instances(settings.services[name])
     if service.tls is not None and "tls" in written:
         if service.scheme != "https":
             yield ("tls",), "is for scheme: https, and this service's is http"

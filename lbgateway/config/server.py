@@ -22,6 +22,8 @@ from lbgateway.config.section import Section
 
 
 def _host(value: str) -> str:
+    if not value:
+        raise ValueError("is empty, which would be every address of this machine: write 0.0.0.0 for that, or leave the key out")
     if not value.isprintable() or " " in value:
         raise ValueError("is no address and no name of one: it holds a space or a control character")
     return value

@@ -175,6 +175,10 @@ class FallbackSettings(Section):
             raise ValueError(f"an answer of {self.status} has no body")
         return self
 
+    def beneath(self, over: Self) -> Self:
+        """A service takes the place of an answer, and an answer that of a service."""
+        return self if (self.service is None) == (over.service is None) else over
+
 
 class BreakerSettings(Section):
     failure_ratio: Ratio = 0.5

@@ -124,3 +124,20 @@ def test_an_unreadable_file_has_one_error_only():
 def test_json_is_yaml():
     """Programs write it."""
     assert settings_of('{"auth": {"default": "none"}, "server": {"port": 81, "keep_alive": "5s"}}').server.port == 81
+
+
+def test_an_error_of_a_service_in_capitals_has_its_line():
+    """Settings know it in lower case, the file does not."""
+    text = "auth: {default: none}\nservices:\n  Orders:\n    slow_start: 1s\n    tls: {}\n"
+    assert errors_of(text) == ["gw.yaml:5: services.orders.tls: is for scheme: https, and this service's is http"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["server: {tls: {cert: NAME, key: NAME}}", "discovery: {consul: {snapshot: NAME}}", "spa: {directory: NAME}"],
+)
+def test_a_path_that_cannot_be_looked_at_is_told(text):
+    """Too long, or behind a folder that is closed to us."""
+    errors = errors_of("auth: {default: none}\n" + text.replace("NAME", "x" * 300))
+    assert errors
+    assert all(error.startswith("gw.yaml:2: ") and error.endswith(": File name too long") for error in errors)

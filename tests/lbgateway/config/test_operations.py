@@ -24,9 +24,15 @@ def test_the_defaults_are_the_contracts():
         ("logging: {sample: 2}", "logging.sample: must be at most 1"),
         ("metrics: {path: metrics}", "metrics.path: must begin with a slash: /metrics"),
         ("admin: {allow_loopback: maybe}", "admin.allow_loopback: must be true or false"),
+        ("health: {required: [a b]}", "health.required[0]: not a service name: letters, digits, - _ . only"),
         ("health: {required: orders}", "health.required: must be a list, such as [a, b]"),
     ],
 )
 def test_mistakes_are_told(text, sentence):
     """One sentence, at the key."""
     assert errors_of(f"auth: {{default: none}}\n{text}") == [f"gw.yaml:2: {sentence}"]
+
+
+def test_a_required_service_is_found_in_any_case():
+    """The registry knows services in lower case."""
+    assert settings_of("auth: {default: none}\nhealth: {required: [Orders, redis]}").health.required == ("orders", "redis")

@@ -19,11 +19,15 @@ def test_the_defaults_are_the_contracts():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
+        ("host: ''", "server.host: is empty, which would be every address of this machine: write 0.0.0.0 for that, or leave the key out"),
         ("port: 65536", "server.port: must be at most 65535"),
         ("port: -1", "server.port: must be at least 0"),
         ("port: http", "server.port: must be a whole number"),
         ("port: [1]", "server.port: must be a whole number"),
         ("max_head: 1MB2", "server.max_head: not a size: write for example 512B, 64KiB, 10MiB or 1GiB"),
+        ("max_head: null", "server.max_head: not a size: write for example 512B, 64KiB, 10MiB or 1GiB"),
+        ("max_body: [1]", "server.max_body: not a size: write for example 512B, 64KiB, 10MiB or 1GiB"),
+        ("keep_alive: null", "server.keep_alive: not a duration: write for example 250ms, 5s, 1m30s or 1h"),
         ("max_headers: 0", "server.max_headers: must be at least 1"),
         ("keep_alive: 0s", "server.keep_alive: must be more than zero"),
         ("keep-alive: 5s", "server.keep-alive: unknown key; did you mean `keep_alive`?"),

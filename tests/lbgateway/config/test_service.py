@@ -67,6 +67,7 @@ def test_an_instance_is_a_text_or_a_map():
         ("{retry: {attempts: -1}}", "services.orders.retry.attempts: must be at least 0"),
         ("{retry: {methods: all}}", "services.orders.retry.methods: must be idempotent"),
         ("{health_check: {expect: [399, 200]}}", "services.orders.health_check: expect: the lowest status comes first: [200, 399]"),
+        ("{health_check: {expect: [200]}}", "services.orders.health_check.expect[1]: is required"),
         ("{health_check: {expect: [200, 600]}}", "services.orders.health_check.expect[1]: must be at most 599"),
         ("{breaker: {fallback: {}}}", "services.orders.breaker.fallback: needs `service`, or `status` with `body`; not both"),
         ("{breaker: {fallback: {status: 204, body: x}}}", "services.orders.breaker.fallback: an answer of 204 has no body"),

@@ -122,3 +122,21 @@ def test_what_is_shown_can_be_read_back(text):
 def test_a_header_is_masked_by_its_name(name, value, shown):
     """A credential announces itself."""
     assert mask_header(name, value) == shown
+
+
+@pytest.mark.parametrize(
+    ("above", "own", "result"),
+    [
+        ("{service: other}", "{status: 503, body: x}", {"service": None, "status": 503, "body": "x"}),
+        ("{status: 503, body: x}", "{service: other}", {"service": "other", "status": None, "body": ""}),
+        ("{status: 503, body: x}", "{status: 500}", {"service": None, "status": 500, "body": "x"}),
+    ],
+)
+def test_a_fallback_takes_the_place_of_one_of_the_other_kind(above, own, result):
+    """Merged key by key, they would be a service and an answer at once."""
+    text = f"auth: {{default: none}}\nservices: {{'*': {{breaker: {{fallback: {above}}}}}, orders: {{breaker: {{fallback: {own}}}}}}}"
+    breaker = settings_of(text).service("orders").breaker
+
+    assert breaker is not None
+    assert breaker.fallback is not None
+    assert breaker.fallback.model_dump(exclude={"content_type"}) == result
