@@ -23,8 +23,8 @@ MESSAGE = "not available in this version"
 
 
 def on(value: object) -> bool:
-    """Anything but null, false (however it is spelled), an empty list or an empty map."""
-    return value not in (None, [], {}) and str(text_of(value)).lower() not in ("false", "no", "off")
+    """Anything but null, false (however it is spelled) or an empty list. An empty map is the feature with all its defaults."""
+    return value not in (None, []) and str(text_of(value)).lower() not in ("false", "no", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def unavailable(root: dict[str, object]) -> Iterator[tuple[KeyPath, str]]:
 def without_off(root: dict[str, object]) -> dict[str, object]:
     """A copy in which keys of features that are not built and say "off" are left out.
 
-    The defaults are off, and say it truthfully: ``session: {}`` would otherwise become a session with all its defaults.
+    The defaults are off, and say it truthfully; the schema may know no other word for it.
     """
     kept = _copy(root)
     for pattern, refuses in ROWS:

@@ -3,28 +3,28 @@
 import pytest
 
 from lbgateway.config.availability import ROWS, Given, offered, unavailable, without_off
-from tests.lbgateway.config.reading import settings_of
+from tests.lbgateway.config.reading import errors_of, settings_of
 
 SOME = {"any": "thing"}
-OFF = (None, False, [], {}, "off")
+OFF = (None, False, [], "off")
 
 EXAMPLES: dict[str, tuple[tuple[object, ...], tuple[object, ...]]] = {
     "discovery.consul.failover_datacenters": ((["dc2"],), OFF),
-    "discovery.consul.feedback": ((SOME,), OFF),
+    "discovery.consul.feedback": ((SOME, {}), OFF),
     "services.*.balancer": (
         ("ring_hash", "maglev", "rendezvous", "prequal"),
         ("round_robin", "weighted", "least_connections", "random", "p2c", "ewma", "peak_ewma"),
     ),
     "services.*.hash_on": (("client",), OFF),
-    "services.*.sticky": ((SOME,), OFF),
+    "services.*.sticky": ((SOME, {}), OFF),
     "services.*.zone_aware": ((True,), OFF),
     "services.*.probe_path": (("/probe",), OFF),
     "services.*.subsets": (([SOME],), OFF),
     "services.*.tiers": (([SOME],), OFF),
-    "services.*.mirror": ((SOME,), OFF),
-    "routes[].cache": ((SOME,), OFF),
-    "cache": ((SOME,), OFF),
-    "compression": ((SOME,), OFF),
+    "services.*.mirror": ((SOME, {}), OFF),
+    "routes[].cache": ((SOME, {}), OFF),
+    "cache": ((SOME, {}), OFF),
+    "compression": ((SOME, {}), OFF),
     "plugins": ((["package.module:Class"],), OFF),
 }
 """By path: values that are refused, values that are accepted."""
@@ -92,9 +92,9 @@ def test_the_effective_default_of_what_is_not_built_is_off():
     assert (service.mirror, service.hedge) == (None, None)
 
 
-@pytest.mark.parametrize("value", [None, False, [], {}, "off"])
+@pytest.mark.parametrize("value", [None, False, [], "off"])
 def test_off_is_off_however_it_is_spelled(value):
-    """An empty map does not become a feature with all its defaults; what stands beside it stays."""
+    """What stands beside it stays."""
     root = {
         "compression": value,
         "services": {"orders": {"mirror": value, "zone_aware": value, "balancer": "p2c"}},
@@ -107,9 +107,13 @@ def test_off_is_off_however_it_is_spelled(value):
     }
 
 
-def test_a_map_of_what_is_not_built_may_be_empty():
-    """It is off then, as any other word for it."""
-    assert settings_of("auth: {default: none}\ncors: false\nservices: {a: {mirror: {}}}").service("a").mirror is None
+def test_an_empty_map_is_not_off():
+    """`hedge: {}` is a hedge with all its defaults: `compression: {}` must not be a gateway without compression."""
+    text = "auth: {default: none}\ncompression: {}\nservices: {a: {hedge: {}, sticky: {}}}"
+    assert errors_of(text) == [
+        "gw.yaml:2: compression: not available in this version",
+        "gw.yaml:3: services.a.sticky: not available in this version",
+    ]
 
 
 def test_the_shown_defaults_can_be_written_down():
