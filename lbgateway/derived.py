@@ -79,6 +79,12 @@ def needs_restart(running: Settings, wanted: Settings) -> list[str]:
     return [*keys, *(f"discovery.consul.{key}" for key in differing)]
 
 
+def with_source_of(running: Settings, wanted: Settings) -> Settings:
+    """`wanted`, with instances from where they come from until a restart: what follows from that stays, too, such as routes from tags."""
+    discovery = wanted.discovery.model_copy(update={"provider": running.discovery.provider})
+    return wanted.model_copy(update={"discovery": discovery})
+
+
 def security_headers_of(settings: Settings) -> SecurityHeaders | None:
     """What answers say to browsers; None for nothing."""
     given = settings.security_headers

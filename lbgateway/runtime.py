@@ -31,6 +31,7 @@ from lbgateway.derived import (
     reaches_of,
     security_headers_of,
     static_services,
+    with_source_of,
 )
 from lbgateway.explaining import MayExplain
 from lbgateway.gateways import Gateways
@@ -152,6 +153,7 @@ class Gateway:
         """
         for key in needs_restart(self._started_with, settings) if self._parts.leads else ():
             log.warning("changed, but needs a restart to take effect", key=key)
+        settings = with_source_of(self._started_with, settings)
         self._apply(settings)
         self.composer.rebase(settings, self.composition)
         if isinstance(self.source, StaticSource):

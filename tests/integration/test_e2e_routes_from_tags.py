@@ -184,3 +184,19 @@ def test_a_reload_takes_over_what_tags_may_say(consul, gateway, port):
     gateway.reload(given)
     eventually(gateway, lambda: gateway.get("/open")[0] == 404)
     assert routes_of(gateway, "open") == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_another_provider_changes_nothing_before_a_restart(consul, port, workers):
+    """It is told so; until then routes from tags stay, and what is shown is what is in force."""
+    consul.register("shop", port, tags=(ENABLED, "lbgateway.prefix=/shop"))
+    with GatewayProcess(config(consul, server={"workers": workers})) as own:
+        eventually(own, lambda: own.get("/shop/items")[0] == 200)
+        changed = config(consul, server={"workers": workers})
+        changed["discovery"]["provider"] = "static"
+        own.reload(changed)
+        eventually(own, lambda: [event for event in own.events() if event["event"] == "reloaded"])
+        assert [event["key"] for event in own.events() if "needs a restart" in event["event"]] == ["discovery.provider"]
+        assert own.get("/shop/items") == (200, b"/shop/items")
+        assert own.json("/health")["checks"]["discovery"]["provider"] == "consul"
+        assert own.json("/admin/config")["discovery"]["provider"] == "consul"
