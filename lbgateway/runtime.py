@@ -175,7 +175,7 @@ class Gateway:
 
     def drain(self) -> None:
         """Finish what runs, invite no more: ready turns 503, answers close their connections, those who watch events are let go."""
-        self.plane.draining = True
+        self.plane.drain()
         self.plane.events.close()
 
     async def aclose(self) -> None:

@@ -18,6 +18,7 @@ from lbgateway.dataplane.admin_protocol import AdminProtocol
 from lbgateway.dataplane.protocol import GatewayProtocol
 from lbgateway.doorkeeper import SPARE_FILES
 from lbgateway.handover import Handover
+from lbgateway.leaving import Leaving
 from lbgateway.listeners import Listeners, address_of
 from lbgateway.open_files import fit_to_open_files
 from lbgateway.preamble import Preambles
@@ -80,25 +81,31 @@ class GatewayServer(uvicorn.Server):
         self.handover: Handover | None = None
         if meeting:
             self.handover = Handover(meeting, lambda: self.listeners.sockets, self.retire, lambda: self.admin.sockets)
-        self.pause: asyncio.TimerHandle | None = None
+        self.leaving: Leaving | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield  # `signals` captures them, and for longer
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Leave the registry, and stop once that is known; a second signal stops at once."""
-        pause_s = self.gateway.leave() if self.started and not self.gateway.leaving else 0.0
-        if pause_s:
-            log.info("leaving the registry, the port stays open for those who have not heard", drain_pause_seconds=pause_s)
-            self.pause = self.gateway.loop.call_later(pause_s, self.stop, sig, frame)
-            return
-        if self.pause is not None:
-            self.pause.cancel()
+        """Leave the registry, and stop once that is known and what runs is answered; a second signal stops at once."""
+        if self.started and self.leaving is None and not self.gateway.leaving:
+            gateway, stop = self.gateway, partial(self.stop, sig, frame)
+            self.leaving = Leaving(gateway.plane, gateway.leave(), gateway.settings.server.drain_timeout, stop)
+            if not self.leaving.over:
+                log.info("leaving: not ready any more, the port stays open for those who have not heard", **self.leaving.facts())
+                gateway.plane.say_goodbye()
+                self.leaving.look()
+                return
+        impatient = self.leaving is not None and not self.leaving.over
         self.stop(sig, frame)
+        if impatient:
+            super().handle_exit(sig, frame)  # a second SIGINT means at once
 
     def stop(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
+            if self.leaving is not None:
+                self.leaving.cancel()
             if self.started:
                 self.close_listeners()
             self.manager.stopping()
@@ -109,8 +116,8 @@ class GatewayServer(uvicorn.Server):
         """Another process accepts connections on our sockets: finish what runs, and end."""
         if self.should_exit:
             return
-        if self.pause is not None:
-            self.pause.cancel()
+        if self.leaving is not None:
+            self.leaving.cancel()
         self.listeners.leave()
         self.admin.leave()
         pass_on(self.gateway, successor)
@@ -123,6 +130,8 @@ class GatewayServer(uvicorn.Server):
             self.handover.close()
         self.gateway.drain()
         plane, drain_timeout_s = self.gateway.plane, self.gateway.settings.server.drain_timeout
+        if self.leaving is not None:
+            drain_timeout_s = max(0.0, drain_timeout_s - self.leaving.late_s)
         self.config.timeout_graceful_shutdown = drain_timeout_s  # type: ignore[assignment]  # uvicorn waits for fractions as well
         log.info(event, **why, requests_active=len(plane.active), connections=len(plane.connections), drain_timeout_seconds=drain_timeout_s)
 

@@ -212,7 +212,7 @@ class AsgiExchange:
         if b"content-length" in told and self.head.method != b"HEAD" and status not in BODYLESS:
             self.left_bytes = int(told[b"content-length"])
         self.chunked = b"content-length" not in names and status >= 200 and status not in BODYLESS
-        if (self.chunked and self.head.version != "1.1") or self.plane.draining or self._unread():
+        if (self.chunked and self.head.version != "1.1") or self.protocol.goodbye or self._unread():
             self.keep_alive = False
         if self.head.version != "1.1":
             self.chunked = False

@@ -32,7 +32,7 @@ RESET = struct.pack("ii", 1, 0)
 class ClientConnection(RequestParser):
     """The part of a client connection that knows its transport; `GatewayProtocol` answers the requests."""
 
-    __slots__ = ("_pausing", "_queue", "_unsent", "handler", "transport", "write", "write_paused")
+    __slots__ = ("_pausing", "_queue", "_unsent", "goodbye", "handler", "transport", "write", "write_paused")
 
     write: Callable[[bytes], None]
     transport: asyncio.Transport
@@ -43,6 +43,8 @@ class ClientConnection(RequestParser):
         self.write_paused = False
         self._pausing = False
         self._unsent = 0
+        self.goodbye = False
+        """The next answer is the last."""
         # what is being answered
         self.handler: Handler | None = None
         self._queue: deque[Queued] | None = None

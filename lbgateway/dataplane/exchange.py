@@ -453,7 +453,7 @@ class Exchange(ExchangeState):
         self.upstream.endpoints.balancer.observe(self.endpoint, upstream_s, OK, now_s)
         self.phase = RESPONDING
         self.status = head.status
-        if self.plane.draining:
+        if self.downstream.goodbye:
             self.keep_alive = False
         data = b"".join((*response_head(self, head), body))
         self.bytes_out = len(data)
@@ -482,7 +482,7 @@ class Exchange(ExchangeState):
         self.chunked_out = head.chunked or head.until_eof
         if self.chunked_out and self.head.version != "1.1":
             self.chunked_out = self.keep_alive = False
-        if self.plane.draining:
+        if self.downstream.goodbye:
             self.keep_alive = False
         if self.trace is not None and self.trace.explained:
             self.answer_lines += explanation_lines(self, head.status)
@@ -674,7 +674,7 @@ class Exchange(ExchangeState):
             self.answer_lines += explanation_lines(self, status)
         head, plane = self.head, self.plane
         unread = not self.request_done
-        if close or plane.draining or (unread and (head.chunked or head.expect_continue or head.content_length > DISCARD_BYTES)):
+        if close or self.downstream.goodbye or (unread and (head.chunked or head.expect_continue or head.content_length > DISCARD_BYTES)):
             self.keep_alive = False
         security = plane.security
         return {

@@ -68,8 +68,8 @@ class Downstream(Protocol):
     plane: DataPlane
     peer: str
     """The client's address, without a port."""
-    trusted: bool
-    """Whether that is a proxy which is believed."""
+    goodbye: bool  # whether the next answer is to be the last on its connection
+    trusted: bool  # whether that is a proxy which is believed
     client_key: bytes
     """What stands for the address where requests are counted; empty until somebody asks (`policies.limit_key`)."""
     certificate: str | None

@@ -171,10 +171,21 @@ class DataPlane:
 
     # -- connections ---------------------------------------------------------------------------
 
+    def say_goodbye(self) -> None:
+        """Let the next answer on each connection that is there be its last; those who come now may stay."""
+        for protocol in self.connections:
+            protocol.goodbye = True
+
+    def drain(self) -> None:
+        """Invite nobody any more: every answer is the last on its connection, and idle ones end soon."""
+        self.draining = True
+        self.say_goodbye()
+
     def accept(self, protocol: GatewayProtocol) -> bool:
         """Take in a new client connection; False if there are too many already."""
         self.metrics.connections_accepted += 1
         self.connections.add(protocol)
+        protocol.goodbye = self.draining
         return len(self.connections) <= self.limits.max_connections + protocol.spare
 
     def trust(self, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> None:

@@ -147,7 +147,7 @@ class Parent:
         """Leave the registry, and stop once that is known; a second signal stops at once."""
         pause_s = self.gateway.leave() if self.started and not self.gateway.leaving else 0.0
         if pause_s:
-            log.info("leaving the registry, the port stays open for those who have not heard", drain_pause_seconds=pause_s)
+            log.info("leaving: not ready any more, the port stays open for those who have not heard", at_most_seconds=pause_s)
             self._pause = self.loop.call_later(pause_s, self._stop, number)
             return
         self._stop(number)

@@ -113,9 +113,10 @@ def test_repeated_stops_lose_no_request_that_was_made(upstream):
             assert traffic.bad((200, REFUSED)) == []
 
 
-def test_a_draining_gateway_is_not_ready_and_closes_its_connections(upstream):
-    """On connections that are there: ready says 503, other requests are still answered, each answer says goodbye."""
-    with GatewayProcess(config_of(upstream)) as gateway:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_gateway_that_leaves_is_not_ready_and_serves_until_what_runs_is_answered(upstream, workers):
+    """New connections, too: probes hear 503, clients are served. Connections from before are closed with their next answer."""
+    with GatewayProcess(config_of(upstream, workers=workers)) as gateway:
         first, second = (http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10) for _ in range(2))
         for connection in (first, second):
             connection.request("GET", "/health/ready")
@@ -125,16 +126,20 @@ def test_a_draining_gateway_is_not_ready_and_closes_its_connections(upstream):
         slow = Asking(gateway, "/api/orders/slow")
         wait_until(lambda: any(request.target == "/slow" for request in upstream.requests), 5, gateway.story)
         gateway.signal(signal.SIGTERM)
-        wait_until(lambda: any(event["event"].startswith("stopping") for event in gateway.events()), 5, gateway.story)
+        word = "leaving" if workers == 1 else "stopping"
+        wait_until(lambda: any(event["event"].startswith(word) for event in gateway.events()), 5, gateway.story)
+        assert gateway.get("/health/ready") == (503, b'{"status": "draining"}\n')
+        assert gateway.get("/health/live")[0] == 200
+        assert gateway.get("/api/orders/") == (200, b"quick")
         first.request("GET", "/health/ready")
         draining = first.getresponse()
         assert (draining.status, draining.getheader("Connection")) == (503, "close")
         second.request("GET", "/api/orders/")
         last = second.getresponse()
         assert (last.status, last.getheader("Connection"), last.read()) == (200, "close", b"quick")
+        assert slow.result() == (200, b"slow")
         with pytest.raises(ConnectionRefusedError):
             wait_until(lambda: gateway.get("/health/live") is None, 1, gateway.story)
-        assert slow.result() == (200, b"slow")
         assert gateway.wait() == 0
 
 
@@ -171,9 +176,9 @@ def test_a_tunnel_and_a_stream_outlive_their_instance_and_the_signal_to_stop(ups
                 wait_until(lambda: gateway.get("/api/orders/")[0] == 503, 5, gateway.story)
                 assert gateway.get("/api/chat/")[0] == 404
                 assert exchanged(client, service)
+                began_s = time.monotonic()
                 gateway.signal(signal.SIGTERM)
                 wait_until(lambda: any(event["event"].startswith("stopping") for event in gateway.events()), 5, gateway.story)
-                began_s = time.monotonic()
                 assert exchanged(client, service)
                 assert stream.result() == (200, b"x" * 20)
                 assert gateway.wait() == 0

@@ -125,7 +125,7 @@ async def test_who_is_registered_leaves_the_registry_before_the_port_is_closed()
                 assert server.should_exit
             await asyncio.sleep(0.1)
         assert (gateway.plane.draining, server.should_exit) == (True, True)
-        assert [event["event"].split()[0] for event in logs] == ["leaving", "stopping:"]
+        assert [event["event"].split()[0] for event in logs] == ["leaving:", "stopping:"]
 
 
 async def test_a_successor_ends_this_server_without_touching_who_waits_at_the_door():

@@ -223,7 +223,7 @@ async def test_a_client_of_http_1_0_gets_no_chunks(application: Application, lin
 async def test_a_gateway_that_goes_down_says_so():
     """No connection is kept."""
     world = gateway(sized())
-    world.plane.draining = True
+    world.plane.drain()
     client = await asked(world, request("GET", "/health"))
     assert CLOSE in client.got()
     assert client.closed

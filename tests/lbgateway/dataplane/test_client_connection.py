@@ -126,7 +126,7 @@ def test_while_draining_an_idle_connection_gets_a_short_farewell():
     world = world_of()
     idle, late = world.client(), world.client()
     ticking(world, 1)
-    world.plane.draining = True
+    world.plane.drain()
     for client in (idle, late):
         client.protocol.shutdown()
     world.ticks(world.now_s)  # type: ignore[attr-defined]  # set by ticking

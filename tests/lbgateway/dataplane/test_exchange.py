@@ -751,7 +751,7 @@ def test_while_draining_each_answer_is_the_last_of_its_connection():
     """What runs is finished, nothing more is invited."""
     world = World()
     client, upstream = started(world)
-    world.plane.draining = True
+    world.plane.drain()
     upstream.sends(ok())
     assert b"Connection: close\r\n" in client.got()
     assert (client.closed, world.left) == (True, [])

@@ -120,7 +120,8 @@ def answered(response: bytes, *, message: bytes | None = None, text: str = "", d
     world.plane.date_line = b"Date: ours\r\n"
     client = world.client().sends(message or get())
     upstream = world.connects()
-    world.plane.draining = draining
+    if draining:
+        world.plane.drain()
     upstream.sends(response)
     if not client.closed:
         upstream.ends()
