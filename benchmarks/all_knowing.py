@@ -78,7 +78,7 @@ async def run(per_second: float, instances: list[str]) -> None:
     hearing = loop.create_task(hear(load))
     print("{}", flush=True)
     asked = await pace(load, per_second, ["GET"], hearing)
-    print(json.dumps({"asked": asked, "told": load.told, "p99_s": load.p99_s()}), flush=True)
+    print(json.dumps(load.report(asked)), flush=True)
 
 
 async def hear(load: AllKnowing) -> None:

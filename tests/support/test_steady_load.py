@@ -47,6 +47,21 @@ def told(handler: Handler) -> Told:
         return load.stop()
 
 
+class Knowing(SteadyLoad):
+    """The benchmark's client that knows its instances (`benchmarks.all_knowing`), one of them."""
+
+    def __init__(self, port: int) -> None:
+        self._arguments = ["benchmarks.all_knowing", str(PER_SECOND), f"{port}:4:20"]
+
+
+def test_the_client_that_knows_all_tells_the_same_figures():
+    """Or there would be nothing to hold the gateway against."""
+    with UpstreamThread(own) as server, Knowing(server.port) as load:
+        time.sleep(0.5)
+        told = load.stop()
+    assert (told.asked > 10, told.failed, told.turned_away, told.p99_s > 0) == (True, {}, 0, True)
+
+
 def test_its_own_answer_is_what_a_request_is_for():
     """Whether or not the connection ends after it; they come at the pace that was asked for."""
     result = told(own)
