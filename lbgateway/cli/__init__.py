@@ -11,14 +11,16 @@ import gc
 import importlib
 import io
 import os
+import signal
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lbgateway import __version__
 from lbgateway.cli import streams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from lbgateway.config import Override
 
@@ -87,10 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # A terminal that cannot show a character shows another one: no name in a registry may end a command.
             stream.reconfigure(errors="replace")
     try:
-        gc.disable()  # what is loaded stays: looking for garbage in it is a tenth of a start
-        function = getattr(importlib.import_module(module), name)
-        gc.enable()
-        return int(function(args))
+        with _signals_wait(args.command):
+            gc.disable()  # what is loaded stays: looking for garbage in it is a tenth of a start
+            function = getattr(importlib.import_module(module), name)
+            gc.enable()
+            return int(function(args))
     except KeyboardInterrupt:
         # While modules were loaded, which takes a second: from then on `run` and `demo` have handlers of their own.
         print(f"lbgateway {args.command}: stopped", file=sys.stderr)
@@ -99,6 +102,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # `lbgateway routes | head`: the reader has seen enough. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
+
+
+@contextmanager
+def _signals_wait(command: str) -> Iterator[None]:
+    """`run` is loaded for a second before it can serve signals: those of a service manager, which would end it, wait until it can."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGHUP) if command == "run" else ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _not_a_command(given: Sequence[str]) -> str | None:

@@ -72,6 +72,27 @@ def test_a_reload_while_the_door_opens_ends_nobody(tmp_path, workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_signals_while_the_program_is_loaded_wait_for_it(tmp_path, workers):
+    """A service manager that reloads and stops what it has just started: both are done, in the end."""
+    command = [sys.executable, "-m", "lbgateway", *arguments(tmp_path, free_ports(1)[0], workers)]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, env=environment(tmp_path), stdout=log, stderr=log) as gateway:
+        wait_until(lambda: held_back(gateway.pid) >= {signal.SIGHUP, signal.SIGTERM}, 20, (tmp_path / "log").read_text)
+        assert "event" not in (tmp_path / "log").read_text()
+        gateway.send_signal(signal.SIGHUP)
+        wait_until(lambda: '"event": "reloaded"' in (tmp_path / "log").read_text(), 20, (tmp_path / "log").read_text)
+        gateway.send_signal(signal.SIGTERM)
+        assert gateway.wait(20) == 0
+    assert '"event": "stopped"' in (tmp_path / "log").read_text()
+
+
+def held_back(pid: int) -> set[int]:
+    """The signals that a process does not let in at the moment, as the kernel knows it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigBlk")), 0)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("closed", [(0,), (1,), (0, 1), (0, 1, 2)])
 def test_closed_standard_streams_are_nobody_elses(tmp_path, closed, workers):
     """A connection in the place of stdout would get the log, and the event loop does not let one end there."""
