@@ -1,9 +1,10 @@
 """An endpoint whose requests are limited over several processes: ``limits.max_active`` and ``max_connections`` hold for all together.
 
-Each worker writes on the board how many requests it has at each instance, and reads what the others have written. While all of them
-together are far from the limit, that is all. Near to it a worker *claims* a place before it takes it, under a lock, by
-writing one more than it has: so the last place is never given away twice. A claim lives until the request has its place, or until the
-event loop's next turn. The limit is the configured one, or what the parent has found out for `limits.adaptive` and written on the board.
+Each worker writes on the board how many requests it has at each instance, and reads what the others have written. It *claims* a
+place before it takes it, by writing one more than it has, and then counts what all have: so a worker that the kernel stops between
+counting and taking is counted by the others. Near to the limit that happens under a lock, so the last place is given away once, and
+to somebody. A claim lives until the request has its place, or until the event loop's next turn. The limit is the configured one, or
+what the parent has found out for `limits.adaptive` and written on the board.
 """
 
 from __future__ import annotations
@@ -101,12 +102,21 @@ class SharedEndpoint(NumberedEndpoint):
             limit = found
         elif limit == inf:
             return inf
-        taken = 0
+        if not others:
+            return limit
+        enough, taken = limit - len(others), 0
         for row in others:
             taken += row[slot]
-        # Each of the others may be about to take one that it has not written down.
-        if taken + self._own[slot] + len(others) < limit or not others:
-            return limit - taken
+        if taken + self.active < enough:
+            # Written down before it is counted once more: from here on nobody gives away a place without knowing of this one, and
+            # each of the others can have given away one before.
+            self._own[slot] = self.active + 1
+            self._places.claim(self)
+            taken = 0
+            for row in others:
+                taken += row[slot]
+            if taken + self.active < enough:
+                return limit - taken
         return self._claimed(limit)
 
     def _claimed(self, limit: float) -> float:
@@ -117,6 +127,8 @@ class SharedEndpoint(NumberedEndpoint):
             if self.active + taken < limit:
                 self._own[slot] = self.active + 1
                 self._places.claim(self)
+            else:
+                self._own[slot] = self.active
             return limit - taken
         finally:
             board.unlock(slot)

@@ -6,7 +6,7 @@ import asyncio
 from math import inf
 from random import Random
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lbgateway.dataplane.upstream import Upstream, endpoint_key
@@ -55,6 +55,29 @@ async def test_together_they_never_exceed_the_limit():
             elif endpoint.active:
                 endpoint.active -= 1
         assert sum(each.active for each in workers) <= limit
+
+    holds()
+
+
+async def test_who_is_stopped_between_looking_and_taking_is_counted():
+    """By the kernel, while the others go on: what was looked at is there when it goes on itself."""
+    steps = st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["looks", "takes", "leaves"])), max_size=60)
+
+    @given(st.integers(1, 5), steps)
+    @example(2, [(0, "looks"), (1, "looks"), (1, "takes"), (1, "looks"), (1, "takes"), (0, "takes")])
+    def holds(limit: int, steps: list[tuple[int, str]]) -> None:
+        workers, has_looked = endpoints(float(limit)), set[int]()
+        for worker, what in steps:
+            endpoint = workers[worker]
+            if worker in has_looked:
+                if what == "takes":
+                    has_looked.remove(worker)
+                    endpoint.active += 1
+            elif what == "looks" and endpoint.active < endpoint.most_active:
+                has_looked.add(worker)
+            elif what == "leaves" and endpoint.active:
+                endpoint.active -= 1
+            assert sum(each.active for each in workers) + len(has_looked) <= limit
 
     holds()
 
