@@ -15,6 +15,7 @@ from tests.browser.axe import assert_accessible
 from tests.browser.conftest import NewPage
 from tests.browser.control_plane import ControlPlane
 from tests.support.fake_gateway import FakeGateway, instance
+from tests.support.launch import wait_until
 
 NOTHING = OrderView(drained_by=None, ejected_by=None, ejected_until=None, weight=None, weighed_by=None)
 
@@ -137,7 +138,7 @@ def test_what_comes_of_an_order_is_heard_and_within_reach(gateway: Gateway, plan
 
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    assert {"Drain orders-1: Not today.", "Routes"} <= set(heard(page).splitlines())
+    wait_until(lambda: {"Drain orders-1: Not today.", "Routes"} <= set(heard(page).splitlines()), 5, lambda: heard(page))
     page.get_by_role("button", name="Dismiss").click()
     expect(page.locator(".toast")).to_have_count(0)
 
