@@ -17,9 +17,9 @@ install: $(VENV)/.run  ## what it takes to run, into .venv: then .venv/bin/lbgat
 
 # Most tests wait for real servers, so several run at a time; what measures time or memory comes after them, alone. What has failed,
 # and shows so, is judged once more without the others: a machine that had more to do than it can says nothing about the code.
-JOBS ?= 4
+JOBS ?= 3
 
-test: check servers  ## everything: the checks, then all tests with real Consul and real Redis; JOBS=4 at a time
+test: check servers  ## everything: the checks, then all tests with real Consul and real Redis; JOBS=3 at a time
 	@ended=0; \
 	judge() { \
 	  $(PY) -m pytest -m "$$@"; \
