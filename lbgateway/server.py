@@ -89,7 +89,7 @@ class GatewayServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Leave the registry, and stop once that is known and what runs is answered; a second signal stops at once."""
-        if self.started and self.leaving is None and not self.gateway.leaving:
+        if self.started and not self.gateway.leaving:
             gateway, stop = self.gateway, partial(self.stop, sig, frame)
             self.leaving = Leaving(gateway.plane, gateway.leave(), gateway.settings.server.drain_timeout, stop)
             if not self.leaving.over:
@@ -131,7 +131,7 @@ class GatewayServer(uvicorn.Server):
         self.gateway.drain()
         plane, drain_timeout_s = self.gateway.plane, self.gateway.settings.server.drain_timeout
         if self.leaving is not None:
-            drain_timeout_s = max(0.0, drain_timeout_s - self.leaving.late_s)
+            drain_timeout_s = max(0.0, round(drain_timeout_s - self.leaving.late_s, 3))
         self.config.timeout_graceful_shutdown = drain_timeout_s  # type: ignore[assignment]  # uvicorn waits for fractions as well
         log.info(event, **why, requests_active=len(plane.active), connections=len(plane.connections), drain_timeout_seconds=drain_timeout_s)
 

@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # A terminal that cannot show a character shows another one: no name in a registry may end a command.
             stream.reconfigure(errors="replace")
     try:
-        with _signals_wait(args.command):
+        # `run` is loaded for a second; a service manager may reload or stop it meanwhile.
+        with signals_wait(*((signal.SIGTERM, signal.SIGHUP) if args.command == "run" else ())):
             gc.disable()  # what is loaded stays: looking for garbage in it is a tenth of a start
             function = getattr(importlib.import_module(module), name)
             gc.enable()
@@ -105,9 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _signals_wait(command: str) -> Iterator[None]:
-    """`run` is loaded for a second before it can serve signals: those of a service manager, which would end it, wait until it can."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGHUP) if command == "run" else ())
+def signals_wait(*numbers: signal.Signals) -> Iterator[None]:
+    """Hold signals back that would end a program which cannot serve them yet; `lbgateway.server.signals` lets them in."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

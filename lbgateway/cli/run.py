@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from lbgateway.cli import FINE, NO, OPTIONS, WRONG_USAGE, overrides
+from lbgateway.cli import FINE, NO, OPTIONS, WRONG_USAGE, overrides, signals_wait
 from lbgateway.config import ConfigErrors, load
 from lbgateway.dev_registry import RegistryNotStarted
 from lbgateway.doors import NoDoor, open_doors
@@ -21,7 +20,7 @@ from lbgateway.telemetry import logging
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
 
     from lbgateway.config import Settings
     from lbgateway.doors import Doors
@@ -37,7 +36,7 @@ def main(args: argparse.Namespace) -> int:
     configure_logging(settings)
     for warning in settings.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    with _signals_wait():
+    with signals_wait(*STOP_SIGNALS, signal.SIGHUP):  # from before the door is open: they would end us, clients and all
         try:
             doors = open_doors(settings.server, os.environ, takeover=args.takeover, admin=settings.admin.listen)
         except NoDoor as error:
@@ -48,16 +47,6 @@ def main(args: argparse.Namespace) -> int:
             doors.close()
             return _refuse(error)
     return FINE
-
-
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    """From before the door is open, signals wait for `lbgateway.server.signals`, which lets them in: they would end us, clients and all."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP_SIGNALS, signal.SIGHUP))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _served(settings: Settings, doors: Doors, reload: Callable[[], Settings]) -> Coroutine[Any, Any, None]:
